@@ -1,0 +1,1 @@
+"""Programs and configurations, one folder a data set."""

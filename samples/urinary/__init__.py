@@ -1,0 +1,1 @@
+"""Urinary sediment: configuration, synthetic micrographs, and the programs."""

@@ -1,0 +1,36 @@
+"""Installation of frcnn; what it needs and the lowest versions it is written for."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "([^"]+)"', (HERE / "frcnn/__init__.py").read_text()).group(1)
+REQUIREMENTS = [
+    line
+    for line in (HERE / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    if line and not line.startswith("#")
+]
+
+setup(
+    name="frcnn",
+    version=VERSION,
+    description="Faster R-CNN with a feature pyramid, on Keras 3",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="frcnn contributors",
+    license="MIT",
+    packages=find_packages(include=["frcnn", "frcnn.*"]),
+    python_requires=">=3.11",
+    install_requires=REQUIREMENTS,
+    extras_require={
+        "test": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.9", "jax>=0.4.34"],
+    },
+    classifiers=[
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+    ],
+)
