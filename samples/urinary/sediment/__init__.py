@@ -1,0 +1,1 @@
+"""Synthetic urine sediment: how each class looks, and how a micrograph is composed."""

@@ -1,0 +1,144 @@
+"""Cells: erythrocytes, leukocytes, squamous epithelium, small epithelial cells and free nuclei.
+
+Each painter takes (rng, extent, light) and returns (contrast, mask): contrast float32 [n, n]
+relative to the background, mask bool [n, n] of the body. `extent` is the length in pixels.
+"""
+
+import numpy as np
+
+from . import fields as f
+
+
+def erythrocyte(rng, extent, light):
+    """Smooth ring or biconcave disc; now and then crenated or an empty ghost."""
+    y, x = f.rotate(*f.grid(extent), rng.uniform(0, 2 * np.pi))
+    kind = rng.choice(["disc", "crenated", "ghost"], p=[0.66, 0.2, 0.14])
+    radius = extent / 2
+    edge = max(1.2, 0.055 * extent)
+    if kind == "crenated":
+        spikes = int(rng.integers(9, 13))
+        radius *= 0.92
+        distance = f.star(y, x, radius, [(spikes, 0.085, 0.0), *f.wobble(rng, 0.03, 2, 3)])
+        body = _spicules(rng, y, x, radius, spikes)
+        contrast = f.rim(distance, edge, 0.30, 0.12) + f.cover(distance) * body
+    else:
+        squash = rng.uniform(0.62, 0.8) if rng.random() < 0.2 else rng.uniform(0.88, 1.0)
+        distance = f.ellipse(y, x, radius * squash, radius)
+        depth = 1 + distance / (radius * squash)  # 0 in the centre, 1 on the outline
+        if kind == "ghost":
+            contrast = f.rim(distance, 0.9 * edge, 0.26, 0.10)
+        else:
+            pale = rng.uniform(0.16, 0.26)
+            ring = -0.13 * f.bump(depth - 0.72, 0.25) + pale * f.bump(depth, 0.45)
+            contrast = f.rim(distance, edge, 0.26, 0.14) + f.cover(distance) * ring
+            dome = radius * 0.5 * f.bump(depth - 0.65, 0.35) * f.cover(distance)
+            contrast = contrast + 0.22 * f.relief(dome, light)
+    return contrast, distance < 0
+
+
+def _spicules(rng, y, x, radius, spikes):
+    """Dark and bright points that the spikes of an echinocyte leave inside the outline."""
+    body = np.full(y.shape, -0.05, np.float32)
+    for k in range(spikes // 2 + 2):
+        angle, r = rng.uniform(0, 2 * np.pi), radius * rng.uniform(0.1, 0.6)
+        d = np.hypot(y - r * np.sin(angle), x - r * np.cos(angle))
+        body += (0.16 if k % 2 else -0.16) * f.bump(d, 0.12 * radius)
+    return body
+
+
+def leukocyte(rng, extent, light):
+    """Grainy round cell with a nucleus of two to four lobes."""
+    y, x = f.rotate(*f.grid(extent), rng.uniform(0, 2 * np.pi))
+    radius = 0.485 * extent
+    distance = f.star(y, x, radius, f.wobble(rng, 0.035, 2, 6))
+    inside = f.cover(distance)
+    grain = f.texture(rng, y.shape, max(0.8, 0.026 * extent))
+    body = -0.05 + 0.17 * np.clip(grain, -1.6, 1.6)
+    lobes = int(rng.integers(2, 5))
+    first = rng.uniform(0, 2 * np.pi)
+    nucleus = np.full(y.shape, np.inf, np.float32)
+    for k in range(lobes):
+        angle = first + k * rng.uniform(1.3, 1.8)
+        r = radius * rng.uniform(0.3, 0.45)
+        lobe = f.ellipse(
+            *f.rotate(y - r * np.sin(angle), x - r * np.cos(angle), angle),
+            radius * rng.uniform(0.2, 0.28), radius * rng.uniform(0.26, 0.36),
+        )
+        nucleus = np.minimum(nucleus, lobe)
+    body = body - 0.17 * f.cover(nucleus, 1.2)
+    edge = max(1.1, 0.04 * extent)
+    return f.rim(distance, edge, 0.17, 0.10) + inside * body, distance < 0
+
+
+def _nucleus(rng, y, x, radius, strength):
+    """A nucleus: dark, with membrane, chromatin, nucleolus and a bright seam round it."""
+    distance = f.star(y, x, radius, f.wobble(rng, 0.05, 2, 3))
+    edge = max(1.0, 0.13 * radius)
+    chromatin = 0.25 * f.texture(rng, y.shape, max(0.8, 0.16 * radius))
+    nucleolus = f.bump(
+        np.hypot(y - radius * rng.uniform(-0.3, 0.3), x - radius * rng.uniform(-0.3, 0.3)),
+        max(1.0, 0.25 * radius),
+    )
+    body = f.cover(distance) * (0.75 + chromatin + 0.7 * nucleolus)
+    return -strength * body + f.rim(distance, edge, 0.9 * strength, 0.5 * strength), distance
+
+
+def small_epithelium(rng, extent, light):
+    """Small round epithelial cell filled by its nucleus, or such a nucleus alone."""
+    y, x = f.rotate(*f.grid(extent), rng.uniform(0, 2 * np.pi))
+    if rng.random() < 0.25:
+        contrast, distance = _nucleus(rng, y / rng.uniform(0.8, 1), x, 0.47 * extent, 0.19)
+        return contrast, distance < 0
+    squash = rng.uniform(0.78, 1.0)
+    distance = f.star(y / squash, x, 0.48 * extent, f.wobble(rng, 0.05, 2, 5))
+    edge = max(1.1, 0.045 * extent)
+    body = 0.05 + 0.035 * f.texture(rng, y.shape, max(1.0, 0.05 * extent))
+    contrast = f.rim(distance, edge, 0.19, 0.09) + f.cover(distance) * body
+    shift = rng.uniform(-0.07, 0.07, 2) * extent
+    radius = extent * squash * rng.uniform(0.24, 0.31)
+    nucleus, _ = _nucleus(rng, y - shift[0], x - shift[1], radius, 0.24)
+    return contrast + nucleus, distance < 0
+
+
+def squamous_epithelium(rng, extent, light):
+    """Large thin sheet, irregular and angular, folded, with a small nucleus."""
+    y, x = f.grid(extent)
+    corners = int(rng.integers(5, 9))
+    angles = np.sort(np.linspace(0, 2 * np.pi, corners, endpoint=False)
+                     + rng.uniform(-0.28, 0.28, corners)) + rng.uniform(0, 2 * np.pi)
+    radii = rng.uniform(0.7, 1.0, corners)
+    vertices = np.stack([radii * np.sin(angles), radii * np.cos(angles)], axis=1)
+    vertices[:, 0] *= rng.uniform(0.65, 1.0)
+    turn = rng.uniform(0, np.pi)
+    vertices = np.stack(f.rotate(vertices[:, 0], vertices[:, 1], turn), axis=1)
+    vertices -= (vertices.max(0) + vertices.min(0)) / 2
+    vertices *= extent / np.ptp(vertices, axis=0).max()
+    distance = f.polygon(y, x, f.rounded(vertices, 2))
+    inside = f.cover(distance)
+    edge = max(1.1, 0.012 * extent + 0.7)
+    body = -0.03 + 0.03 * f.texture(rng, y.shape, 2.0)
+    body = body + _stipple(rng, y, extent)
+    for _ in range(int(rng.integers(2, 5))):
+        body = body + _fold(rng, y, x, vertices)
+    contrast = f.rim(distance, edge, 0.22, 0.09) + inside * body
+    shift = rng.uniform(-0.1, 0.1, 2) * extent
+    radius = max(3.2, extent * rng.uniform(0.075, 0.105))
+    nucleus, _ = _nucleus(rng, y - shift[0], (x - shift[1]) * rng.uniform(0.75, 1), radius, 0.25)
+    return contrast + nucleus, distance < 0
+
+
+def _stipple(rng, y, extent):
+    """Scattered fine granules of a squamous cell's cytoplasm."""
+    dots = f.texture(rng, y.shape, 0.8)
+    return -0.10 * np.clip(dots - 1.5, 0, 1.2)
+
+
+def _fold(rng, y, x, vertices):
+    """A crease across the sheet: a dark line with a bright one beside it."""
+    a, b = vertices[rng.choice(len(vertices), 2, replace=False)]
+    start = a * rng.uniform(0.6, 0.95)
+    end = start + (b - start) * rng.uniform(0.3, 0.7)
+    distance, t, side = f.segment(y, x, start, end)
+    fade = np.sin(np.pi * np.clip(t, 0.04, 0.96)) ** 0.5
+    near = f.bump(distance, 3.0)
+    return near * fade * (0.13 * f.bump(side - 1.3, 1.2) - 0.17 * f.bump(side + 0.6, 1.1))

@@ -1,0 +1,172 @@
+"""Synthetic urine sediment micrographs, COCO style, drawn from a fixed seed.
+
+    python samples/urinary/synthetic.py FOLDER
+
+writes FOLDER/annotations/instances_{train,val}.json and the pictures in FOLDER/{train,val}/.
+`ensure` keeps one such folder in a cache, so that training works without any data at hand.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+# So that it also runs as a script, from a clone.
+ROOT = str(Path(__file__).resolve().parents[2])
+if ROOT not in sys.path:
+    sys.path.insert(0, ROOT)
+
+from samples.urinary.sediment.scene import CLASS_NAMES, draw_micrograph
+
+VERSION = 1  # one up whenever the same seed would draw other pictures
+MARKER = "synthetic.json"
+SUBSETS = ("train", "val")
+
+__all__ = ["CLASS_NAMES", "draw_micrograph", "ensure", "generate"]
+
+
+def generate(folder, *, train=240, val=60, size=384, seed=0, verbose=1):
+    """Draw a data set into `folder`, which must not exist or be empty.
+
+    train, val: number of pictures; size: their side in pixels; the same seed gives the same
+    files, byte for byte. The folder appears at once and complete: everything is written
+    beside it first. Returns the folder as a Path.
+
+    Raises FileExistsError where the folder already holds something.
+    """
+    folder = Path(folder).expanduser()
+    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
+        raise FileExistsError(f"{folder} already exists and is not an empty folder: name another")
+    settings = _settings(train, val, size, seed)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        _write(draft, settings, verbose)
+        draft.chmod(0o755)  # mkdtemp's folder is for one user alone
+        if folder.is_dir():
+            folder.rmdir()
+        draft.rename(folder)
+    except OSError:
+        # Another process may have put the same folder there in the meantime.
+        if _read_marker(folder) != settings:
+            raise
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder
+
+
+def ensure(folder=None, *, train=240, val=60, size=384, seed=0, verbose=1):
+    """The data set's folder (a Path), drawn first if it is not there yet.
+
+    folder: default is a folder named after the settings in $FRCNN_CACHE, or else in
+    ~/.cache/frcnn. Safe when several processes start at once.
+
+    Raises FileExistsError where the folder holds something else.
+    """
+    settings = _settings(train, val, size, seed)
+    if folder is None:
+        cache = Path(os.environ.get("FRCNN_CACHE") or "~/.cache/frcnn").expanduser()
+        name = f"urinary-synthetic-v{VERSION}-{train}-{val}-{size}px-seed{seed}"
+        folder = cache / name
+    folder = Path(folder).expanduser()
+    if _read_marker(folder) == settings:
+        return folder
+    if verbose:
+        print(f"Drawing {train + val} synthetic micrographs into {folder}")
+    return generate(folder, train=train, val=val, size=size, seed=seed, verbose=verbose)
+
+
+def _settings(train, val, size, seed):
+    """What identifies a data set, as it stands in the marker file."""
+    if min(train, val) < 1 or size < 128 or seed < 0:
+        raise ValueError(
+            f"train and val must be at least 1, size at least 128 and seed not negative, "
+            f"not train={train}, val={val}, size={size}, seed={seed}"
+        )
+    return {
+        "version": VERSION, "train": int(train), "val": int(val), "size": int(size),
+        "seed": int(seed),
+    }
+
+
+def _read_marker(folder):
+    """The settings of a complete data set, or None where there is none."""
+    try:
+        return json.loads((folder / MARKER).read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _write(folder, settings, verbose):
+    """Every file of the data set; the marker comes last."""
+    (folder / "annotations").mkdir()
+    with tqdm(total=settings["train"] + settings["val"], disable=not verbose,
+              unit="image", desc="micrographs") as progress:
+        for number, subset in enumerate(SUBSETS):
+            (folder / subset).mkdir()
+            coco = {
+                "info": {"description": "synthetic urine sediment", **settings},
+                "licenses": [],
+                "images": [],
+                "annotations": [],
+                "categories": [
+                    {"id": k, "name": name, "supercategory": "sediment"}
+                    for k, name in enumerate(CLASS_NAMES, start=1)
+                ],
+            }
+            for index in range(settings[subset]):
+                rng = np.random.default_rng([settings["seed"], number, index])
+                _write_image(folder / subset, coco, index + 1, rng, settings["size"])
+                progress.update()
+            path = folder / "annotations" / f"instances_{subset}.json"
+            path.write_text(json.dumps(coco))
+    (folder / MARKER).write_text(json.dumps(settings))
+
+
+def _write_image(folder, coco, image_id, rng, size):
+    """Draw one picture, save it, and enter it and its objects into the annotations."""
+    image, boxes, class_ids = draw_micrograph(rng, size)
+    name = f"{image_id:06d}.jpg"
+    Image.fromarray(image).save(folder / name, quality=92)
+    coco["images"].append({"id": image_id, "file_name": name, "width": size, "height": size})
+    for (y1, x1, y2, x2), class_id in zip(boxes.tolist(), class_ids.tolist()):
+        coco["annotations"].append({
+            "id": len(coco["annotations"]) + 1,
+            "image_id": image_id,
+            "category_id": class_id,
+            "bbox": [x1, y1, x2 - x1, y2 - y1],
+            "area": (x2 - x1) * (y2 - y1),
+            "iscrowd": 0,
+        })
+
+
+def main(arguments=None):
+    """Command line; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        description="Draw synthetic urine sediment micrographs with COCO annotations."
+    )
+    parser.add_argument("folder", help="where to write; must not exist or be empty")
+    parser.add_argument("--train", type=int, default=240, help="training images (default 240)")
+    parser.add_argument("--val", type=int, default=60, help="validation images (default 60)")
+    parser.add_argument("--size", type=int, default=384, help="side in pixels (default 384)")
+    parser.add_argument("--seed", type=int, default=0, help="same seed, same files (default 0)")
+    options = parser.parse_args(arguments)
+    try:
+        folder = generate(options.folder, train=options.train, val=options.val,
+                          size=options.size, seed=options.seed)
+    except (OSError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"{options.train + options.val} micrographs lie in {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
