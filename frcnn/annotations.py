@@ -196,8 +196,8 @@ def _image_problem(place, entry, image_id, seen):
     if not isinstance(name, str) or not name:
         return f"Image {image_id} has the file_name {name!r}; give the name of a file."
     if leaves_folder(name):
-        return f"Image {image_id} has the file_name {name!r}, which leaves the data set's folder; " \
-               "it is not opened. Give a name relative to the images' folder."
+        return f"Image {image_id} has the file_name {name!r}, which leaves the data set's " \
+               "folder; it is not opened. Give a name relative to the images' folder."
     for key in ("width", "height"):
         value = entry.get(key)
         if value is not None and not (_is_number(value) and value >= 1 and value == int(value)):

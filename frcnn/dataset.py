@@ -25,7 +25,7 @@ class Dataset:
 
     | name | type | content |
     |---|---|---|
-    | `class_info` | list of dict | `source`, `id` (the source's own), `name`; entry 0 is background |
+    | `class_info` | list of dict | `source`, `id` (the source's own), `name`; background first |
     | `class_ids` | int array `[num_classes]` | 0 … num_classes − 1, as the model counts them |
     | `class_names` | list of str | by class id; `"BG"` first |
     | `num_classes`, `num_images` | int | background included |

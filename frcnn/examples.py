@@ -1,4 +1,4 @@
-"""One image of a data set as the model sees it: read, augmented, resized, with its boxes and meta."""
+"""One image of a data set as the model sees it: read, augmented, resized, with boxes and meta."""
 
 import warnings
 from typing import NamedTuple
@@ -46,7 +46,7 @@ def load_image_gt(dataset, config, image_id, augment=False, *, augmentation=None
         DatasetError: the image's boxes cannot be used.
     """
     rng = np.random.default_rng(rng)
-    augmentation = resolve(augmentation if augmentation is not None else "flip" if augment else None)
+    augmentation = resolve("flip" if augmentation is None and augment else augmentation)
     image = _load_pixels(dataset, config, image_id)
     boxes, class_ids = _load_objects(dataset, config, image_id, image.shape)
     if augmentation is not None:

@@ -21,9 +21,6 @@ from frcnn.targets import build_detection_targets, build_rpn_targets, generate_r
 MAX_UNREADABLE_IN_A_ROW = 5
 
 
-# --- batches --------------------------------------------------------------------------------
-
-
 class DetectionSequence(keras.utils.PyDataset):
     """Batches of a data set for `fit`, every image once an epoch.
 
@@ -227,10 +224,10 @@ def data_generator(dataset, config, shuffle=True, augment=True, random_rois=0, b
 
     Yields:
         `(inputs, outputs)`, two lists of arrays. Inputs: images `[B, H, W, C]` molded, image_meta,
-        rpn_match `[B, A, 1]`, rpn_bbox `[B, RPN_TRAIN_ANCHORS_PER_IMAGE, 4]`, gt_class_ids, gt_boxes;
-        with `random_rois` also rpn_rois `[B, random_rois, 4]`; with `detection_targets` also rois
-        `[B, T, 4]`, pixels. Outputs: with `detection_targets` class ids `[B, T, 1]` and deltas
-        `[B, T, NUM_CLASSES, 4]`, else none. T is TRAIN_ROIS_PER_IMAGE.
+        rpn_match `[B, A, 1]`, rpn_bbox `[B, RPN_TRAIN_ANCHORS_PER_IMAGE, 4]`, gt_class_ids and
+        gt_boxes; with `random_rois` also rpn_rois `[B, random_rois, 4]`; with `detection_targets`
+        also rois `[B, T, 4]`, pixels. Outputs: with `detection_targets` class ids `[B, T, 1]` and
+        deltas `[B, T, NUM_CLASSES, 4]`, else none. T is TRAIN_ROIS_PER_IMAGE.
 
     Raises:
         ConfigError: `detection_targets` without `random_rois`.
@@ -240,7 +237,7 @@ def data_generator(dataset, config, shuffle=True, augment=True, random_rois=0, b
     sequence = DetectionSequence(
         dataset, config, shuffle=shuffle, batch_size=batch_size, seed=seed,
         random_rois=random_rois, no_augmentation_sources=no_augmentation_sources,
-        augmentation=augmentation if augmentation is not None else "flip" if augment else None)
+        augmentation="flip" if augmentation is None and augment else augmentation)
     return _generate(sequence, detection_targets)
 
 
