@@ -1,0 +1,61 @@
+"""Fixtures that several test files share."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+# Category ids with a gap, not in order; the classes are rectangles of these colours.
+COCO_CATEGORIES = {7: "square", 2: "bar", 11: "slab"}
+COCO_COLOURS = {7: (220, 40, 40), 2: (40, 200, 60), 11: (50, 80, 230)}
+
+
+@pytest.fixture
+def coco_folder(tmp_path):
+    """A data set in COCO's format, drawn into a folder: `train` (5 images) and `val` (3).
+
+    The images are 128 wide and 96 high, in a few colours on gray. The last image of each subset
+    has no objects; the first of `train` also has a crowd region.
+    """
+    rng = np.random.default_rng(0)
+    folder = tmp_path / "coco"
+    image_id = annotation_id = 1
+    for subset, count in (("train", 5), ("val", 3)):
+        content = {"images": [], "annotations": [],
+                   "categories": [{"id": key, "name": name}
+                                  for key, name in COCO_CATEGORIES.items()]}
+        (folder / subset).mkdir(parents=True)
+        for number in range(count):
+            name = f"{subset}_{number}.png"
+            boxes = [] if number == count - 1 else _random_boxes(rng, 3)
+            _draw(folder / subset / name, boxes)
+            content["images"].append(
+                {"id": image_id, "file_name": name, "width": 128, "height": 96})
+            for category_id, (x, y, w, h) in boxes:
+                crowd = int(subset == "train" and number == 0 and category_id == 11)
+                content["annotations"].append(
+                    {"id": annotation_id, "image_id": image_id, "category_id": category_id,
+                     "bbox": [x, y, w, h], "area": w * h, "iscrowd": crowd})
+                annotation_id += 1
+            image_id += 1
+        (folder / "annotations").mkdir(exist_ok=True)
+        path = folder / "annotations" / f"instances_{subset}.json"
+        path.write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def _random_boxes(rng, count):
+    """`[(category id, (x, y, width, height)), ...]`, side by side, one of each class."""
+    boxes = []
+    for place, category_id in zip(range(count), COCO_CATEGORIES):
+        x, y = 42 * place + int(rng.integers(0, 10)), int(rng.integers(0, 40))
+        boxes.append((category_id, (x, y, int(rng.integers(16, 30)), int(rng.integers(16, 50)))))
+    return boxes
+
+
+def _draw(path, boxes):
+    pixels = np.full((96, 128, 3), 170, np.uint8)
+    for category_id, (x, y, w, h) in boxes:
+        pixels[y:y + h, x:x + w] = COCO_COLOURS[category_id]
+    Image.fromarray(pixels).save(path)
