@@ -1,0 +1,356 @@
+"""Images: reading files of any kind, resizing as in the reference, molding, and the image meta."""
+
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+from PIL import ExifTags, Image, UnidentifiedImageError
+
+from frcnn.errors import ConfigError, ImageError
+
+# The largest image that is decoded: 20,000 x 20,000. What a header claims beyond is taken for a
+# decompression bomb.
+MAX_PIXELS = 400_000_000
+
+_PILLOW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+_TURNS = {  # by EXIF orientation
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+_pillow_limit = threading.Lock()
+
+
+# --- reading --------------------------------------------------------------------------------
+
+
+def read_image(path, channels=3):
+    """Reads an image file, upright and in 8 bits, whatever kind it is.
+
+    Grayscale, palette, RGBA and CMYK images are converted; transparency is dropped unless
+    `channels` is 4; the EXIF orientation is applied. Of 16 bits the upper 8 are kept. Floating
+    point values from 0 to 1 are spread over 0 to 255. Of several frames the first is read.
+
+    Args:
+        path: the file.
+        channels: 1 (gray), 3 (red, green, blue) or 4 (and alpha).
+
+    Returns:
+        `[H, W, channels]` uint8.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImageError: the file is no image, is damaged, or has more than `MAX_PIXELS` pixels.
+    """
+    if channels not in _PILLOW_MODES:
+        raise ImageError(f"{path}: cannot be read with {channels} channels; image files are read "
+                         "with 1, 3 or 4. Override Dataset.load_image for other data.")
+    with _opened(path) as image:
+        turn = _TURNS.get(_orientation(image))
+        if turn is not None:
+            image = image.transpose(turn)
+        if image.mode.startswith("I") or image.mode == "F":
+            image = Image.fromarray(_to_bytes(np.asarray(image)))
+        pixels = np.array(image.convert(_PILLOW_MODES[channels]))
+    return pixels.reshape(pixels.shape[:2] + (channels,))
+
+
+def read_image_size(path):
+    """The size of the image that `read_image` would return, from the file's header alone.
+
+    Returns:
+        `(height, width)` in pixels, upright.
+
+    Raises:
+        FileNotFoundError, ImageError: as `read_image`; damage behind the header goes unseen.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        turned = _orientation(image) >= 5
+    return (width, height) if turned else (height, width)
+
+
+def _orientation(image):
+    """The EXIF orientation, 1 (upright) to 8, that is still to be applied."""
+    if image.format == "TIFF":  # Pillow turns these by itself
+        return 1
+    # Not image.getexif(): for a PNG it decodes all pixels in search of a late chunk.
+    return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+
+
+@contextmanager
+def _opened(path):
+    """An image opened with Pillow; what fails here or inside the block is told with its name."""
+    try:
+        with _open_any_size(path) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise ImageError(f"{path}: claims {width} x {height} pixels, more than the "
+                                 f"{MAX_PIXELS:,} that are decoded (a decompression bomb?); cut "
+                                 "it into smaller images.")
+            yield image
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{path}: there is no such image file.") from error
+    except ImageError:
+        raise
+    # A damaged file makes Pillow's readers raise nearly anything: OSError, SyntaxError,
+    # ValueError, struct.error, zlib.error, IndexError, ...
+    except Exception as error:
+        foreign = isinstance(error, UnidentifiedImageError)
+        reason = "not an image of a known format" if foreign else str(error) or repr(error)
+        raise ImageError(f"{path}: the image cannot be read ({reason}); replace the file or leave "
+                         "it out.") from error
+
+
+def _open_any_size(path):
+    """Image.open without Pillow's own size limit, which is global and lies below ours."""
+    with _pillow_limit:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(path)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def _to_bytes(values):
+    """One-channel integers or floats as uint8; see `read_image` for the ranges."""
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        return (values >> 8).astype(np.uint8)
+    values = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
+    largest = values.max(initial=0)
+    if largest > 255:
+        values = values / 256
+    elif largest <= 1:
+        values = values * 255
+    return np.clip(values, 0, 255).astype(np.uint8)
+
+
+# --- resizing -------------------------------------------------------------------------------
+
+
+def resize_image(image, min_dim=None, max_dim=None, padding=False, *, min_scale=None, mode=None,
+                 rng=None):
+    """Resizes an image without changing its proportions, and pads or crops it.
+
+    Bilinear, without anti-aliasing, truncated to the image's dtype, as in the reference. The
+    scale is `min_dim` over the shorter side, never below 1, and at least `min_scale`; with the
+    classic arguments and in the mode "square" it is lowered until the longer side fits `max_dim`.
+
+    Args:
+        image: `[H, W, C]` (or `[H, W]`), of any dtype.
+        min_dim: the shorter side is enlarged to this many pixels.
+        max_dim: the longer side is at most this many pixels.
+        padding: pad with zeros to `max_dim` by `max_dim`. Without effect when `mode` is given.
+        min_scale: the least scale, also where `min_dim` is reached already.
+        mode: "none" leaves the image as it is; "square" pads with zeros to `max_dim` by `max_dim`;
+            "pad64" pads both sides to multiples of 64, whatever `max_dim` is; "crop" cuts a random
+            `min_dim` by `min_dim` out.
+        rng: for the crop: a `numpy.random.Generator`, a seed, or None.
+
+    Returns:
+        image: resized, of the same dtype.
+        window: `(y1, x1, y2, x2)` pixels: where in it the picture is.
+        scale: its size over that of the original.
+        padding: `[(top, bottom), (left, right), (0, 0)]` pixels.
+        crop: only when `mode` is given: `(y, x, height, width)` in the resized image, or None.
+
+    Raises:
+        ImageError: the image has no pixels.
+        ConfigError: the mode is unknown, or lacks the dimension it needs.
+    """
+    kind = mode if mode is not None else ("square" if padding else "fit")
+    _check_mode(kind, min_dim, max_dim)
+    height, width = image.shape[:2]
+    if height == 0 or width == 0:
+        raise ImageError(f"an image of shape {image.shape} has no pixels to resize")
+    scale, border, crop = 1, [(0, 0), (0, 0), (0, 0)], None
+    if kind != "none":
+        scale = _scale(height, width, min_dim, max_dim if kind in ("square", "fit") else None,
+                       min_scale)
+        # One pixel at least, for images far longer than wide.
+        shape = max(1, round(height * scale)), max(1, round(width * scale))
+        image = _resize(image, *shape) if shape != (height, width) else image.copy()
+        height, width = shape
+    if kind == "square":
+        border[:2] = _centred(height, max_dim), _centred(width, max_dim)
+    elif kind == "pad64":
+        border[:2] = (_centred(side, -(-side // 64) * 64) for side in (height, width))
+    elif kind == "crop":
+        image, crop = _random_crop(image, min_dim, np.random.default_rng(rng))
+        height = width = min_dim
+    top, left = border[0][0], border[1][0]
+    window = (top, left, top + height, left + width)
+    result = (_pad(image, border), window, scale, border)
+    return result if mode is None else (*result, crop)
+
+
+def _check_mode(kind, min_dim, max_dim):
+    if kind not in ("none", "square", "pad64", "crop", "fit"):
+        raise ConfigError(f"IMAGE_RESIZE_MODE is {kind!r}; allowed is one of none, square, pad64, "
+                          "crop.")
+    if kind == "square" and not max_dim:
+        raise ConfigError("Padding an image to a square needs max_dim (IMAGE_MAX_DIM).")
+    if kind == "crop" and not min_dim:
+        raise ConfigError("The resize mode 'crop' needs min_dim (IMAGE_MIN_DIM).")
+
+
+def _scale(height, width, min_dim, max_dim, min_scale):
+    scale = max(1, min_dim / min(height, width)) if min_dim else 1
+    if min_scale and scale < min_scale:
+        scale = min_scale
+    if max_dim and round(max(height, width) * scale) > max_dim:
+        scale = max_dim / max(height, width)
+    return scale
+
+
+def _centred(size, target):
+    before = (target - size) // 2
+    return before, target - size - before
+
+
+def _pad(image, border):
+    if not any(map(any, border)):
+        return image
+    (top, bottom), (left, right), _ = border
+    height, width = image.shape[:2]
+    padded = np.zeros((top + height + bottom, left + width + right, *image.shape[2:]), image.dtype)
+    padded[top:top + height, left:left + width] = image
+    return padded
+
+
+def _random_crop(image, side, rng):
+    top = int(rng.integers(0, image.shape[0] - side, endpoint=True))
+    left = int(rng.integers(0, image.shape[1] - side, endpoint=True))
+    return image[top:top + side, left:left + side].copy(), (top, left, side, side)
+
+
+def _resize(image, height, width):
+    if image.dtype == np.uint8:
+        resized = _resize_bytes(image, height, width)
+    else:
+        resized = _resize_any(image, height, width)
+    return _fade_borders(resized, image)
+
+
+def _resize_bytes(image, height, width):
+    """With Pillow: an affine map is sampled bilinearly, unlike `resize`, which smooths first."""
+    if image.ndim == 3 and image.shape[2] != 3:
+        planes = [_resize_bytes(image[..., channel], height, width)
+                  for channel in range(image.shape[2])]
+        return np.stack(planes, axis=-1)
+    matrix = (image.shape[1] / width, 0, 0, 0, image.shape[0] / height, 0)
+    resized = Image.fromarray(image).transform(
+        (width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
+    return np.array(resized)
+
+
+def _resize_any(image, height, width):
+    values = image.astype(np.float64)
+    for axis, size in ((0, height), (1, width)):
+        position = np.clip(_source_positions(image.shape[axis], size), 0, image.shape[axis] - 1)
+        first = np.minimum(position.astype(int), max(0, image.shape[axis] - 2))
+        second = np.minimum(first + 1, image.shape[axis] - 1)
+        weight = (position - first).reshape([-1 if a == axis else 1 for a in range(image.ndim)])
+        values = values.take(first, axis) * (1 - weight) + values.take(second, axis) * weight
+    return values.astype(image.dtype)
+
+
+def _source_positions(size, new_size):
+    """Where, in pixel indices of the original, each new pixel's centre lies."""
+    return (np.arange(new_size) + 0.5) * (size / new_size) - 0.5
+
+
+def _fade_borders(resized, image):
+    """Outside the image the reference sees zeros, so that an enlarged image fades at its border.
+
+    It also cuts values off at the original's smallest and largest.
+    """
+    for axis in (0, 1):
+        position = _source_positions(image.shape[axis], resized.shape[axis])
+        outside = np.maximum(-position, position - (image.shape[axis] - 1))
+        faded = np.flatnonzero(outside > 1e-9)
+        lines = np.moveaxis(resized, axis, 0)
+        for line in faded:
+            values = lines[line] * (1 - outside[line])
+            lines[line] = np.clip(values, image.min(), image.max()).astype(image.dtype)
+    return resized
+
+
+# --- molding --------------------------------------------------------------------------------
+
+
+def mold_image(images, config):
+    """Subtracts the mean pixel.
+
+    Args:
+        images: `[..., H, W, C]`.
+        config: for `MEAN_PIXEL`.
+
+    Returns:
+        float32 of the same shape.
+    """
+    images = np.asarray(images)
+    mean = np.broadcast_to(np.asarray(config.MEAN_PIXEL, np.float64), images.shape[-2:]).ravel()
+    molded = np.empty(images.shape, np.float32)
+    # Row by row: NumPy is slow over a last axis of three. Subtracted in float64, rounded once.
+    rows = images.reshape(-1, mean.size)
+    np.subtract(rows, mean, out=molded.reshape(rows.shape), casting="same_kind")
+    return molded
+
+
+def unmold_image(images, config):
+    """Adds the mean pixel again: the inverse of `mold_image`.
+
+    Args:
+        images: `[..., H, W, C]` floats.
+        config: for `MEAN_PIXEL`.
+
+    Returns:
+        uint8 of the same shape, rounded.
+    """
+    pixels = np.asarray(images) + np.asarray(config.MEAN_PIXEL, np.float64)
+    return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)
+
+
+# --- meta -----------------------------------------------------------------------------------
+
+
+def compose_image_meta(image_id, original_image_shape, image_shape, window, scale,
+                       active_class_ids):
+    """Everything about one image that the model needs beside its pixels, in one vector.
+
+    Args:
+        image_id: an integer.
+        original_image_shape: `(H, W, C)` before resizing.
+        image_shape: `(H, W, C)` of the molded image.
+        window: `(y1, x1, y2, x2)` pixels: the picture without its padding.
+        scale: of the picture to the original.
+        active_class_ids: `[NUM_CLASSES]`, 1 for each class that the image's data set annotates.
+
+    Returns:
+        `[12 + NUM_CLASSES]` float64.
+    """
+    return np.array([image_id, *original_image_shape, *image_shape, *window, scale,
+                     *active_class_ids], np.float64)
+
+
+def parse_image_meta(meta):
+    """Takes image metas apart.
+
+    Args:
+        meta: `[B, 12 + NUM_CLASSES]`, of `compose_image_meta`.
+
+    Returns:
+        A dict of arrays: `image_id` `[B]`, `original_image_shape` `[B, 3]`, `image_shape` `[B, 3]`,
+        `window` `[B, 4]` pixels and `active_class_ids` `[B, NUM_CLASSES]`, all int32, and `scale`
+        `[B]` float32.
+    """
+    meta = np.asarray(meta)
+    return {
+        "image_id": meta[:, 0].astype(np.int32),
+        "original_image_shape": meta[:, 1:4].astype(np.int32),
+        "image_shape": meta[:, 4:7].astype(np.int32),
+        "window": meta[:, 7:11].astype(np.int32),
+        "scale": meta[:, 11].astype(np.float32),
+        "active_class_ids": meta[:, 12:].astype(np.int32),
+    }
