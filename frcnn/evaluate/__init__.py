@@ -1,0 +1,32 @@
+"""Evaluation: matching, AP and recall of one image; COCO figures of a whole data set.
+
+The rooms: `matching` (one image, NumPy), `coco` (a data set, pycocotools), `tables` (figures as
+text and as JSON). This face only hands their names on; nothing here loads Keras.
+"""
+
+from frcnn.evaluate.coco import (
+    detect_dataset,
+    evaluate_detections,
+    evaluate_model,
+    to_coco_results,
+)
+from frcnn.evaluate.matching import (
+    compute_ap,
+    compute_ap_range,
+    compute_matches,
+    compute_recall,
+)
+from frcnn.evaluate.tables import format_table, write_metrics
+
+__all__ = [
+    "compute_ap",
+    "compute_ap_range",
+    "compute_matches",
+    "compute_recall",
+    "detect_dataset",
+    "evaluate_detections",
+    "evaluate_model",
+    "format_table",
+    "to_coco_results",
+    "write_metrics",
+]

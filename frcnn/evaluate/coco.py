@@ -1,0 +1,255 @@
+"""COCO evaluation, by pycocotools, of any Dataset; no annotation file is needed.
+
+Objects and detections are handed to pycocotools under the data set's internal image and class ids,
+so that data sets joined from several sources evaluate as well as one COCO folder does.
+"""
+
+import contextlib
+import io
+import math
+import warnings
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+from tqdm import tqdm
+
+SUMMARY_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
+# Above this, the precision-recall curves end early and AP comes out too low.
+HIGHEST_SCORE_THRESHOLD = 0.05
+
+
+def detect_dataset(model, dataset, image_ids=None, progress=True):
+    """Detects on images of a data set, reading a few at a time.
+
+    Args:
+        model: a MaskRCNN in inference mode, or anything with its `detect(images, verbose=0)`.
+        dataset: a prepared Dataset.
+        image_ids: internal image ids; None takes them all.
+        progress: whether to show a bar.
+
+    Returns:
+        dict: image id → the dict that `detect` returned for it: `rois` int32 `[N, 4]` and `boxes`
+        float32 `[N, 4]` in the image's own pixels, `class_ids` int32 `[N]`, `scores` float32 `[N]`.
+    """
+    image_ids = _image_ids(dataset, image_ids)
+    batch = getattr(getattr(model, "config", None), "BATCH_SIZE", 1)
+    chunk = batch * math.ceil(8 / batch)  # whole batches, and little memory
+    results = {}
+    with tqdm(total=len(image_ids), desc="detect", unit="image", disable=not progress) as bar:
+        for start in range(0, len(image_ids), chunk):
+            part = image_ids[start:start + chunk]
+            images = [dataset.load_image(image_id) for image_id in part]
+            results.update(zip(part, model.detect(images, verbose=0), strict=True))
+            bar.update(len(part))
+    return results
+
+
+def evaluate_model(model, dataset, image_ids=None, max_detections=100, progress=True):
+    """`detect_dataset`, then `evaluate_detections` with the model's thresholds noted.
+
+    Warns when the model's DETECTION_MIN_CONFIDENCE is above 0.05, which cuts the curves off.
+
+    Returns:
+        metrics: as `evaluate_detections` gives them.
+    """
+    config = model.config
+    if config.DETECTION_MIN_CONFIDENCE > HIGHEST_SCORE_THRESHOLD:
+        warnings.warn(
+            f"DETECTION_MIN_CONFIDENCE is {config.DETECTION_MIN_CONFIDENCE}: detections below it "
+            f"are missing, so AP comes out too low; evaluate with {HIGHEST_SCORE_THRESHOLD} or "
+            "less.", stacklevel=2)
+    results = detect_dataset(model, dataset, image_ids, progress)
+    return evaluate_detections(
+        dataset, results, image_ids, min(max_detections, config.DETECTION_MAX_INSTANCES),
+        score_threshold=config.DETECTION_MIN_CONFIDENCE,
+        nms_threshold=config.DETECTION_NMS_THRESHOLD)
+
+
+def evaluate_detections(dataset, results, image_ids=None, max_detections=100, *,
+                        score_threshold=None, nms_threshold=None):
+    """COCO figures of detections against a data set's boxes.
+
+    An object's size is its box's area in the image's own pixels. Crowd regions (negative class ids)
+    are ignored as COCO ignores them. Sub-pixel `boxes` are used where a result has them, else
+    `rois`.
+
+    Args:
+        dataset: a prepared Dataset.
+        results: dict, internal image id → result of `detect`; an image without an entry counts as
+            one without detections.
+        image_ids: internal ids of the images to evaluate; None takes them all.
+        max_detections: best detections of each image that count, for each class.
+        score_threshold, nms_threshold: how the detections were made; noted in `settings`.
+
+    Returns:
+        metrics: dict that JSON can hold, with `AP` (IoU 0.50 to 0.95), `AP50`, `AP75`, then `APs`,
+        `APm`, `APl` (area below 32², to 96², above) and `AR100`, floats from 0 to 1, or None where
+        there is nothing to find; `per_class`, a dict: class name → `AP`, `AP50`, `objects` (how
+        many, crowds aside); and `settings`, a dict.
+
+    Raises:
+        ValueError: a detection has an unknown class or a box or score that is no number.
+        KeyError: `results` or `image_ids` holds an image id that the data set does not have.
+    """
+    image_ids = _image_ids(dataset, image_ids)
+    evaluation = run_coco(dataset, results, image_ids, max_detections)
+    metrics = _summary(evaluation)
+    metrics["per_class"] = _per_class(evaluation, dataset)
+    metrics["settings"] = {
+        "score_threshold": _plain(score_threshold),
+        "nms_threshold": _plain(nms_threshold),
+        "max_detections": int(max_detections),
+        "images": len(image_ids),
+        "objects": sum(figures["objects"] for figures in metrics["per_class"].values()),
+        "detections": len(evaluation.cocoDt.anns),
+    }
+    return metrics
+
+
+def to_coco_results(dataset, results):
+    """Detections as COCO's results format has them, under the source's own ids.
+
+    Args:
+        dataset: a prepared Dataset.
+        results: dict, internal image id → result of `detect`.
+
+    Returns:
+        list of dicts: `image_id`, `category_id`, `bbox` (x, y, width, height in pixels, to a
+        thousandth), `score`; in the order of image ids, as they came within an image.
+
+    Raises:
+        DatasetError: a detection's class is not one of its image's source.
+    """
+    rows = []
+    for image_id in sorted(results):
+        info = dataset.image_info[image_id]
+        for box, class_id, score in _detections(dataset, image_id, results[image_id]):
+            rows.append({
+                "image_id": _plain(info["id"]),
+                "category_id": _plain(dataset.get_source_class_id(class_id, info["source"])),
+                "bbox": [round(side, 3) for side in _xywh(box)],
+                "score": score,
+            })
+    return rows
+
+
+def run_coco(dataset, results, image_ids, max_detections=100):
+    """The accumulated COCOeval of some images; its categories are internal class ids.
+
+    `maxDets` ends with `max_detections` and begins with the lesser of that and 100, for AR100.
+    """
+    truth, found = _truth(dataset, image_ids), _found(dataset, results, image_ids)
+    images = [{"id": image_id} for image_id in image_ids]
+    categories = [{"id": class_id, "name": dataset.class_names[class_id]}
+                  for class_id in range(1, dataset.num_classes)]
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on every step
+        evaluation = COCOeval(_coco(images, categories, truth), _coco(images, categories, found),
+                              "bbox")
+        evaluation.params.maxDets = sorted({min(100, max_detections), max_detections})
+        evaluation.evaluate()
+        evaluation.accumulate()
+    return evaluation
+
+
+def _image_ids(dataset, image_ids):
+    image_ids = dataset.image_ids if image_ids is None else image_ids
+    return [int(image_id) for image_id in image_ids]
+
+
+def _truth(dataset, image_ids):
+    rows = []
+    for image_id in image_ids:
+        boxes, class_ids = dataset.load_boxes(image_id)
+        for box, class_id in zip(np.asarray(boxes, float), class_ids, strict=True):
+            rows.append(_annotation(image_id, abs(int(class_id)), box, len(rows),
+                                    iscrowd=int(class_id < 0)))
+    return rows
+
+
+def _found(dataset, results, image_ids):
+    unknown = set(results) - set(map(int, dataset.image_ids))
+    if unknown:
+        raise KeyError(f"results hold image id {min(unknown)!r}, which the data set does not have; "
+                       "they must be its internal image ids.")
+    rows = []
+    for image_id in image_ids:
+        if image_id in results:
+            for box, class_id, score in _detections(dataset, image_id, results[image_id]):
+                rows.append(_annotation(image_id, class_id, box, len(rows), iscrowd=0, score=score))
+    return rows
+
+
+def _detections(dataset, image_id, result):
+    boxes = np.asarray(result["boxes"] if "boxes" in result else result["rois"], float)
+    boxes = boxes.reshape(-1, 4)
+    class_ids, scores = np.asarray(result["class_ids"]), np.asarray(result["scores"], float)
+    if not np.isfinite(boxes).all() or not np.isfinite(scores).all():
+        raise ValueError(f"The result of image {image_id} has a box or score that is no number.")
+    unknown = class_ids[(class_ids < 1) | (class_ids >= dataset.num_classes)]
+    if len(unknown):
+        raise ValueError(f"The result of image {image_id} has class id {unknown[0]}; those of the "
+                         f"data set run from 1 to {dataset.num_classes - 1}.")
+    for box, class_id, score in zip(boxes, class_ids, scores, strict=True):
+        yield box, int(class_id), float(score)
+
+
+def _annotation(image_id, class_id, box, index, **more):
+    bbox = _xywh(box)
+    # ids start at 1: pycocotools reads 0 as "no match"
+    return {"id": index + 1, "image_id": image_id, "category_id": class_id, "bbox": bbox,
+            "area": bbox[2] * bbox[3], **more}
+
+
+def _xywh(box):
+    y1, x1, y2, x2 = (float(side) for side in box)
+    return [x1, y1, x2 - x1, y2 - y1]
+
+
+def _coco(images, categories, annotations):
+    coco = COCO()
+    coco.dataset = {"images": images, "categories": categories, "annotations": annotations}
+    coco.createIndex()
+    return coco
+
+
+def _summary(evaluation):
+    areas = {label: index for index, label in enumerate(evaluation.params.areaRngLbl)}
+    precision = evaluation.eval["precision"][..., -1]  # [IoU, recall, class, area]
+    everything = precision[..., areas["all"]]
+    return {
+        "AP": _mean(everything),
+        "AP50": _mean(everything[_threshold(evaluation, 0.5)]),
+        "AP75": _mean(everything[_threshold(evaluation, 0.75)]),
+        "APs": _mean(precision[..., areas["small"]]),
+        "APm": _mean(precision[..., areas["medium"]]),
+        "APl": _mean(precision[..., areas["large"]]),
+        "AR100": _mean(evaluation.eval["recall"][:, :, areas["all"], 0]),
+    }
+
+
+def _per_class(evaluation, dataset):
+    precision = evaluation.eval["precision"][..., 0, -1]  # [IoU, recall, class]
+    figures = {}
+    for index, class_id in enumerate(evaluation.params.catIds):
+        objects = evaluation.cocoGt.getAnnIds(catIds=[class_id], iscrowd=False)
+        figures[dataset.class_names[class_id]] = {
+            "AP": _mean(precision[:, :, index]),
+            "AP50": _mean(precision[_threshold(evaluation, 0.5), :, index]),
+            "objects": len(objects),
+        }
+    return figures
+
+
+def _threshold(evaluation, iou):
+    return int(np.argmin(np.abs(evaluation.params.iouThrs - iou)))
+
+
+def _mean(values):
+    defined = values[values > -1]
+    # pycocotools keeps clear of 0/0 by an epsilon, which makes 1 into 0.9999999999999998
+    return round(float(np.mean(defined)), 10) if defined.size else None
+
+
+def _plain(value):
+    return value.item() if isinstance(value, np.generic) else value

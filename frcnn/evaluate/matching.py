@@ -1,0 +1,163 @@
+"""Detections of one image against its truth: matching, average precision, recall.
+
+Boxes are `(y1, x1, y2, x2)` with `(y2, x2)` outside, all in one unit (pixels or normalized); class
+ids are integers, negative for a crowd region. Rows of zeros are padding and are dropped.
+"""
+
+import numpy as np
+
+from frcnn.boxes import compute_overlaps
+
+COCO_IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+
+
+def compute_matches(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores,
+                    iou_threshold=0.5, score_threshold=0.0):
+    """Gives each detection, best score first, the free object of its class that it overlaps most.
+
+    The reference compares `score_threshold` with the IoU, where it has no effect below
+    `iou_threshold`; here it is compared with the score.
+
+    Args:
+        gt_boxes: `[G, 4]`; padding is dropped.
+        gt_class_ids: `[G]` int; a negative one, a crowd's, is never matched.
+        pred_boxes: `[P, 4]`; padding is dropped.
+        pred_class_ids: `[P]` int.
+        pred_scores: `[P]` float.
+        iou_threshold: least IoU of a match.
+        score_threshold: detections with a lower score stay unmatched.
+
+    Returns:
+        gt_match: `[G']` float, for each object the detection that matches it (a row of `overlaps`),
+            or -1.
+        pred_match: `[P']` float, for each detection, best score first, the matched object, or -1.
+        overlaps: `[P', G']` float, IoU of each detection, best score first, with each object.
+    """
+    gt_boxes, gt_class_ids = _drop_padding(gt_boxes, gt_class_ids)
+    pred_boxes, pred_class_ids, pred_scores = _sort_by_score(
+        pred_boxes, pred_class_ids, pred_scores)
+    overlaps = _overlaps(pred_boxes, gt_boxes)
+    gt_match = np.full(len(gt_boxes), -1.0)
+    pred_match = np.full(len(pred_boxes), -1.0)
+    for i in np.flatnonzero(pred_scores >= score_threshold):
+        candidates = (gt_match < 0) & (gt_class_ids == pred_class_ids[i])
+        candidates &= overlaps[i] >= iou_threshold
+        if candidates.any():
+            j = np.argmax(np.where(candidates, overlaps[i], -1))
+            gt_match[j], pred_match[i] = i, j
+    return gt_match, pred_match, overlaps
+
+
+def compute_ap(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores, iou_threshold=0.5):
+    """Average precision of one image, all classes in one ranking: the area under the envelope.
+
+    Unlike the reference, a crowd region is no object to be found, and an unmatched detection of its
+    class that lies in it (by `iou_threshold` of the detection's own area, as COCO counts) is
+    neither a hit nor false; without crowds the figures are the same. An image without objects has
+    no AP: average with `np.nanmean`.
+
+    Args: as of `compute_matches`.
+
+    Returns:
+        mAP: float from 0 to 1, or NaN when there is no object (a crowd is none).
+        precisions: `[P'' + 2]` float, the envelope, for the detections best first, between
+            sentinels; it never rises.
+        recalls: `[P'' + 2]` float, the same way, from 0 to 1.
+        overlaps: `[P', G']` float, as of `compute_matches`, with the crowds.
+    """
+    _, pred_match, overlaps = compute_matches(
+        gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores, iou_threshold)
+    kept = ~lies_in_crowd(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores,
+                           iou_threshold) | (pred_match >= 0)
+    hits = np.cumsum(pred_match[kept] >= 0)
+    objects = np.count_nonzero(_drop_padding(gt_boxes, gt_class_ids)[1] > 0)
+
+    precisions = np.concatenate([[0], hits / np.arange(1, len(hits) + 1), [0]])
+    recalls = np.concatenate([[0], hits / max(objects, 1), [1]])
+    precisions = np.maximum.accumulate(precisions[::-1])[::-1]
+    steps = np.diff(recalls)
+    average = float(np.sum(steps * precisions[1:])) if objects else float("nan")
+    return average, precisions, recalls, overlaps
+
+
+def compute_ap_range(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores,
+                     iou_thresholds=None, verbose=0):
+    """Mean of `compute_ap` over IoU thresholds, 0.5 to 0.95 in steps of 0.05 unless given.
+
+    With `verbose` it prints the AP at each threshold and the mean; silent by default.
+
+    Returns:
+        float from 0 to 1, or NaN when there is no object.
+    """
+    thresholds = COCO_IOU_THRESHOLDS if iou_thresholds is None else np.atleast_1d(iou_thresholds)
+    figures = []
+    for threshold in thresholds:
+        average = compute_ap(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores,
+                             iou_threshold=threshold)[0]
+        figures.append(average)
+        if verbose:
+            print(f"AP @{threshold:.2f}:\t {average:.3f}")
+    mean = float(np.mean(figures))
+    if verbose:
+        print(f"AP @{thresholds[0]:.2f}-{thresholds[-1]:.2f}:\t {mean:.3f}")
+    return mean
+
+
+def compute_recall(pred_boxes, gt_boxes, iou):
+    """Share of the objects found by boxes, classes aside; for proposals.
+
+    A box finds the object that it overlaps most, if by at least `iou`, and no other.
+
+    Args:
+        pred_boxes: `[P, 4]`.
+        gt_boxes: `[G, 4]`.
+        iou: least IoU.
+
+    Returns:
+        recall: float from 0 to 1, or NaN when there is no object.
+        positive_ids: `[K]` int, the boxes that find one.
+    """
+    pred_boxes, gt_boxes = np.asarray(pred_boxes), np.asarray(gt_boxes)
+    if not len(gt_boxes):
+        return float("nan"), np.zeros(0, int)
+    overlaps = _overlaps(pred_boxes, gt_boxes)
+    positive_ids = np.flatnonzero(overlaps.max(axis=1) >= iou)
+    found = np.unique(overlaps.argmax(axis=1)[positive_ids])
+    return len(found) / len(gt_boxes), positive_ids
+
+
+def _drop_padding(boxes, *columns):
+    boxes = np.asarray(boxes).reshape(-1, 4)
+    real = np.any(boxes != 0, axis=1)
+    return (boxes[real], *(np.asarray(column)[: len(real)][real] for column in columns))
+
+
+def _sort_by_score(boxes, class_ids, scores):
+    boxes, class_ids, scores = _drop_padding(boxes, class_ids, scores)
+    order = np.argsort(-scores, kind="stable")
+    return boxes[order], class_ids[order], scores[order]
+
+
+def _overlaps(boxes1, boxes2):
+    if not len(boxes1) or not len(boxes2):
+        return np.zeros((len(boxes1), len(boxes2)))
+    return compute_overlaps(boxes1, boxes2)
+
+
+def lies_in_crowd(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores, threshold):
+    """Tells the detections that lie in a crowd region of their class, as COCO counts it.
+
+    Args: as of `compute_matches`; `threshold` is the least share of the detection's own area.
+
+    Returns:
+        `[P']` bool, best score first.
+    """
+    gt_boxes, gt_class_ids = _drop_padding(gt_boxes, gt_class_ids)
+    boxes, class_ids, _ = _sort_by_score(pred_boxes, pred_class_ids, pred_scores)
+    crowds, crowd_ids = gt_boxes[gt_class_ids < 0], -gt_class_ids[gt_class_ids < 0]
+    corner1 = np.maximum(boxes[:, None, :2], crowds[None, :, :2])
+    corner2 = np.minimum(boxes[:, None, 2:], crowds[None, :, 2:])
+    shared = np.prod(np.maximum(corner2 - corner1, 0), axis=2)
+    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)[:, None]
+    inside = (shared >= threshold * area) & (class_ids[:, None] == crowd_ids[None, :])
+    return inside.any(axis=1)

@@ -1,0 +1,39 @@
+"""Every picture and plot: images with boxes, matches, curves, tables.
+
+The rooms: `canvas` (figures, colours, labels), `pictures` (what is drawn on images), `plots`
+(curves and matrices), `tables` (rows as HTML or text). This face only hands their names on;
+nothing here loads Keras.
+
+What draws one picture takes `ax`, makes one if there is none, and returns it. Without a display or
+a notebook, figures stay out of pyplot, so that they vanish with the last reference to them.
+"""
+
+from frcnn.visualize.canvas import class_color, random_colors, save_figure
+from frcnn.visualize.pictures import (
+    display_differences,
+    display_images,
+    display_instances,
+    draw_boxes,
+    draw_detections_beside_truth,
+    draw_rois,
+)
+from frcnn.visualize.plots import plot_losses, plot_overlaps, plot_precision_recall
+from frcnn.visualize.tables import display_table, display_weight_stats, weight_stats
+
+__all__ = [
+    "class_color",
+    "display_differences",
+    "display_images",
+    "display_instances",
+    "display_table",
+    "display_weight_stats",
+    "draw_boxes",
+    "draw_detections_beside_truth",
+    "draw_rois",
+    "plot_losses",
+    "plot_overlaps",
+    "plot_precision_recall",
+    "random_colors",
+    "save_figure",
+    "weight_stats",
+]

@@ -1,0 +1,277 @@
+"""Pictures on images: instances, boxes before and after refinement, truth against detections."""
+
+import math
+
+import numpy as np
+
+from frcnn.evaluate.matching import compute_matches, lies_in_crowd
+from frcnn.visualize.canvas import (
+    NEUTRAL,
+    Brush,
+    add_legend,
+    class_color,
+    image_axes,
+    new_figure,
+    random_colors,
+    show_if_window,
+    show_image,
+)
+
+HIT, MISSED, FALSE = "#0b7d3b", "#1259c3", "#d81e1e"
+PANEL = 4.0  # inches across one image of a grid
+
+
+def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolation=None):
+    """Images side by side, `cols` in a row.
+
+    Args:
+        images: `[H, W, 3]` or `[H, W]` arrays, of any sizes.
+        titles: str for each, or None.
+        cols: images in a row.
+        cmap, norm, interpolation: as of `Axes.imshow`.
+
+    Returns:
+        Figure.
+    """
+    titles = [""] * len(images) if titles is None else titles
+    rows = math.ceil(len(images) / cols)
+    figure = new_figure((PANEL * min(cols, max(len(images), 1)), PANEL * max(rows, 1)))
+    options = {"cmap": cmap, "norm": norm, "interpolation": interpolation}
+    options = {name: value for name, value in options.items() if value is not None}
+    for index, (image, title) in enumerate(zip(images, titles, strict=True)):
+        ax = figure.add_subplot(rows, min(cols, len(images)), index + 1)
+        show_image(ax, image, str(title), **options)
+    show_if_window(True)
+    return figure
+
+
+def display_instances(image, boxes, class_ids, class_names, scores=None, title="",
+                      figsize=(16, 16), ax=None, *, captions=None, colors=None, legend=None):
+    """An image with its objects: boxes in the colour of their class, names and scores.
+
+    Args:
+        image: `[H, W, 3]`.
+        boxes: `[N, 4]` `(y1, x1, y2, x2)` in pixels of the image.
+        class_ids: `[N]` int; a negative one is a crowd's, drawn dotted.
+        class_names: names by class id, with the background's.
+        scores: `[N]` float, or None.
+        title: str above the image.
+        figsize: inches that a new figure may take; it has the image's proportions.
+        ax: axes to draw on, or None for a new figure.
+        captions: `[N]` str in place of name and score; an empty one is left out.
+        colors: `[N]` colours in place of the classes'.
+        legend: whether to name the classes below the image; None does where there are many objects.
+
+    Returns:
+        Axes.
+    """
+    boxes, class_ids = np.asarray(boxes).reshape(-1, 4), np.asarray(class_ids, int)
+    made, ax = ax is None, image_axes(image, figsize, ax)
+    show_image(ax, image, title)
+    brush = Brush(ax, len(boxes))
+    if captions is None:
+        captions = [caption(class_names, class_id, None if scores is None else scores[i])
+                    for i, class_id in enumerate(class_ids)]
+    colors = [class_color(class_id) for class_id in class_ids] if colors is None else colors
+    for i, box in enumerate(boxes):
+        brush.box(box, colors[i], style="dotted" if class_ids[i] < 0 else "solid")
+    for i, box in enumerate(boxes):
+        if captions[i]:
+            brush.label(box, captions[i], colors[i])
+    if legend or (legend is None and made and len(boxes) > 50):
+        add_legend(ax, _class_entries(class_ids, class_names))
+    show_if_window(made)
+    return ax
+
+
+def draw_boxes(image, boxes=None, refined_boxes=None, captions=None, visibilities=None, title="",
+               ax=None, *, colors=None):
+    """Boxes on an image, before refinement (dashed) and after (solid), a line between the two.
+
+    Args:
+        image: `[H, W, 3]`.
+        boxes: `[N, 4]` pixels, or None. Alone they are solid.
+        refined_boxes: `[N, 4]` pixels, the same boxes refined, or None.
+        captions: `[N]` str, or None.
+        visibilities: `[N]` of 0 (dim, gray, dotted), 1 (bright, dashed), 2 (bright, solid).
+        title: str above the image.
+        ax: axes to draw on, or None for a new figure.
+        colors: `[N]` colours in place of random ones.
+
+    Returns:
+        Axes.
+    """
+    made, ax = ax is None, image_axes(image, (12, 12), ax)
+    show_image(ax, image, title)
+    before = [] if boxes is None else np.asarray(boxes)
+    after = [] if refined_boxes is None else np.asarray(refined_boxes)
+    count = max(len(before), len(after))
+    brush = Brush(ax, count)
+    colors = random_colors(count, bright=False, seed=0) if colors is None else colors
+    default = "dashed" if len(after) else "solid"
+    styles = {0: ("dotted", 0.6), 1: ("dashed", 1.0), 2: ("solid", 1.0)}
+    for i in range(count):
+        style, alpha = (default, 1.0) if visibilities is None else styles[int(visibilities[i])]
+        color = NEUTRAL if visibilities is not None and visibilities[i] == 0 else colors[i]
+        if len(before) and np.any(before[i]):
+            brush.box(before[i], color, style, alpha)
+        if len(after) and np.any(after[i]):
+            brush.box(after[i], color)
+        if len(before) and len(after):
+            ax.plot([before[i][1], after[i][1]], [before[i][0], after[i][0]], color=color,
+                    linewidth=brush.linewidth / 2)
+    for i in range(count if captions is not None else 0):
+        if captions[i]:
+            dim = visibilities is not None and visibilities[i] == 0
+            brush.label(after[i] if len(after) else before[i], captions[i],
+                        NEUTRAL if dim else colors[i])
+    show_if_window(made)
+    return ax
+
+
+def draw_rois(image, rois, refined_rois, class_ids, class_names, limit=10, ax=None, *, seed=None):
+    """RoIs as the head gets them: positive ones with what they shall become, negative ones dim.
+
+    Args:
+        image: `[H, W, 3]`.
+        rois: `[T, 4]` pixels; rows of zeros are padding.
+        refined_rois: `[T, 4]` pixels, the RoIs with their deltas applied.
+        class_ids: `[T]` int, 0 for a negative RoI.
+        class_names: names by class id.
+        limit: how many to draw, chosen at random; None draws all.
+        ax: axes to draw on, or None for a new figure.
+        seed: of the choice.
+
+    Returns:
+        Axes; its title tells how many RoIs are positive and negative.
+    """
+    rois, refined_rois = np.asarray(rois), np.asarray(refined_rois)
+    class_ids = np.asarray(class_ids, int)
+    real = np.flatnonzero(np.any(rois != 0, axis=1))
+    shown = real
+    if limit and limit < len(real):
+        shown = np.sort(np.random.default_rng(seed).choice(real, limit, replace=False))
+    positive = class_ids[shown] > 0
+    refined = np.where(positive[:, None], refined_rois[shown], 0)  # a negative one has no target
+    total = int(np.count_nonzero(class_ids[real] > 0))
+    share = f" ({total / len(real):.0%})" if len(real) else ""
+    title = (f"{len(shown)} of {len(real)} RoIs; {total} positive{share}, "
+             f"{len(real) - total} negative")
+    return draw_boxes(
+        image, rois[shown], refined if positive.any() else None,
+        captions=[class_names[i] if i > 0 else "" for i in class_ids[shown]],
+        visibilities=np.where(positive, 1, 0), title=title, ax=ax,
+        colors=[class_color(i) for i in class_ids[shown]])
+
+
+def display_differences(image, gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores,
+                        class_names, title="", ax=None, *, iou_threshold=0.5, score_threshold=0.5,
+                        legend=True):
+    """Truth against detections: hits (with score / IoU), missed objects, false detections.
+
+    Args:
+        image: `[H, W, 3]`.
+        gt_boxes: `[G, 4]` pixels.
+        gt_class_ids: `[G]` int; crowds (negative) are drawn dim, what lies in them is ignored.
+        pred_boxes: `[P, 4]` pixels.
+        pred_class_ids: `[P]` int.
+        pred_scores: `[P]` float.
+        class_names: names by class id.
+        title: str above the image.
+        ax: axes to draw on, or None for a new figure.
+        iou_threshold: least IoU of a hit.
+        score_threshold: detections with a lower score are left out.
+        legend: whether to explain the colours, with counts, below the image.
+
+    Returns:
+        Axes.
+    """
+    made, ax = ax is None, image_axes(image, (14, 14), ax)
+    show_image(ax, image, title)
+    kept = np.asarray(pred_scores) >= score_threshold
+    order = np.flatnonzero(kept)[np.argsort(-np.asarray(pred_scores)[kept], kind="stable")]
+    found = [np.asarray(values)[order] for values in (pred_boxes, pred_class_ids, pred_scores)]
+    truth = (np.asarray(gt_boxes).reshape(-1, 4), np.asarray(gt_class_ids, int))
+    gt_match, pred_match, overlaps = compute_matches(*truth, *found, iou_threshold)
+    ignored = lies_in_crowd(*truth, *found, iou_threshold) & (pred_match < 0)
+
+    brush, labels, counts = Brush(ax, len(truth[0]) + len(order)), [], dict.fromkeys("hmfi", 0)
+    for j, (box, class_id) in enumerate(zip(*truth, strict=True)):
+        if class_id < 0:
+            brush.box(box, NEUTRAL, "dotted")
+        elif gt_match[j] < 0:
+            counts["m"] += 1
+            brush.box(box, MISSED, "dashed")
+            labels.append((box, class_names[class_id], MISSED))
+        else:
+            brush.box(box, HIT, "dotted", linewidth=brush.linewidth * 0.7)
+    for i, (box, class_id, score) in enumerate(zip(*found, strict=True)):
+        kind = "h" if pred_match[i] >= 0 else "i" if ignored[i] else "f"
+        counts[kind] += 1
+        color = {"h": HIT, "f": FALSE, "i": NEUTRAL}[kind]
+        text = caption(class_names, class_id, score)
+        text += f" / {overlaps[i, int(pred_match[i])]:.2f}" if kind == "h" else ""
+        brush.box(box, color)
+        labels.append((box, text, color))
+    for label in labels:
+        brush.label(*label)
+    if legend:
+        entries = [(HIT, f"{counts['h']} hit (score / IoU)", "solid"),
+                   (MISSED, f"{counts['m']} missed", "dashed"),
+                   (FALSE, f"{counts['f']} false", "solid")]
+        if np.any(truth[1] < 0):
+            entries.append((NEUTRAL, f"ignored region, {counts['i']} detections in it", "dotted"))
+        add_legend(ax, entries)
+    show_if_window(made)
+    return ax
+
+
+def draw_detections_beside_truth(images, truths, results, class_names, *, titles=None,
+                                 score_threshold=0.5, width=16):
+    """A grid: each row an image with its true boxes on the left, with its detections on the right.
+
+    Args:
+        images: list of `[H, W, 3]`.
+        truths: list of (boxes `[G, 4]` pixels, class ids `[G]`, negative for a crowd).
+        results: list of `detect`'s dicts.
+        class_names: names by class id.
+        titles: list of str, a name for each image, or None.
+        score_threshold: detections with a lower score are left out.
+        width: inches across.
+
+    Returns:
+        Figure, to be written by `save_figure`.
+    """
+    gap, panel = 0.35, (width - 0.35) / 2
+    heights = [panel * np.shape(image)[0] / np.shape(image)[1] + gap for image in images]
+    figure = new_figure((width, sum(heights) + gap))
+    bottom = figure.get_figheight()
+    for row, (image, (boxes, class_ids), result) in enumerate(
+            zip(images, truths, results, strict=True)):
+        bottom -= heights[row]
+        axes = [figure.add_axes([left / width, bottom / figure.get_figheight(), panel / width,
+                                 (heights[row] - gap) / figure.get_figheight()])
+                for left in (0, panel + gap)]
+        name = f"{titles[row]}: " if titles is not None else ""
+        objects = int(np.count_nonzero(np.asarray(class_ids) > 0))
+        display_instances(image, boxes, class_ids, class_names, ax=axes[0],
+                          title=f"{name}truth, {objects} objects")
+        kept = np.asarray(result["scores"]) >= score_threshold
+        found = result["boxes"] if "boxes" in result else result["rois"]
+        display_instances(
+            image, np.asarray(found)[kept], np.asarray(result["class_ids"])[kept], class_names,
+            np.asarray(result["scores"])[kept], ax=axes[1],
+            title=f"{name}{np.count_nonzero(kept)} detections, score {score_threshold:g} or more")
+    return figure
+
+
+def caption(class_names, class_id, score=None):
+    """Name and score of an object, as its label tells them."""
+    name = class_names[abs(int(class_id))] + (" (crowd)" if class_id < 0 else "")
+    return name if score is None else f"{name} {score:.2f}"
+
+
+def _class_entries(class_ids, class_names):
+    ids, counts = np.unique(np.abs(class_ids), return_counts=True)
+    return [(class_color(class_id), f"{class_names[class_id]} ({count})", "solid")
+            for class_id, count in zip(ids, counts, strict=True)]
