@@ -1,0 +1,151 @@
+"""The backbones: ResNet-50/101 and DenseNet-121/169/201, as the stages C2 to C5.
+
+Layer names are those of the weight files: the reference's for ResNet, `keras.applications`' for
+DenseNet. All maps are channels-last; C2 has a quarter of the image's side, C5 a thirty-second.
+"""
+
+import functools
+
+import numpy as np
+from keras import layers
+
+from frcnn.model.batch_norm import BatchNorm
+
+RESNET_BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
+DENSENET_BLOCKS = {"densenet121": (6, 12, 24, 16), "densenet169": (6, 12, 32, 32),
+                   "densenet201": (6, 12, 48, 32)}
+GROWTH_RATE = 32
+DENSENET_EPSILON = 1.001e-5
+# Of ImageNet's pixels in 0 … 255, by RGB channel.
+IMAGENET_STD_DEV = (58.395, 57.12, 57.375)
+
+
+def backbone_graph(input_image, config, dtype=None):
+    """The backbone that the Config names, on a molded image `[B, H, W, C]`.
+
+    Args:
+        dtype: the layers' dtype policy; None is Keras's global one.
+
+    Returns:
+        The list C1 to C5 of maps (C1 may be None).
+    """
+    if callable(config.BACKBONE):
+        return config.BACKBONE(input_image, stage5=True, train_bn=config.TRAIN_BN)
+    graph = resnet_graph if config.BACKBONE in RESNET_BLOCKS else densenet_graph
+    return graph(input_image, config.BACKBONE, stage5=True, train_bn=config.TRAIN_BN, dtype=dtype)
+
+
+# --- ResNet -----------------------------------------------------------------------------------
+
+
+def resnet_graph(input_image, architecture, stage5=False, train_bn=True, dtype=None):
+    """ResNet with the stride of a stage on its first 1×1 convolution.
+
+    Source: He et al. 2015, table 1; convolutions carry biases, as in the reference.
+
+    Args:
+        input_image: molded image `[B, H, W, 3]`.
+        architecture: "resnet50" or "resnet101".
+        stage5: whether C5 is built, else it is None.
+        train_bn: see BatchNorm.
+
+    Returns:
+        `[C1, C2, C3, C4, C5]` with 64, 256, 512, 1024, 2048 channels at strides 4, 4, 8, 16, 32.
+    """
+    if architecture not in RESNET_BLOCKS:
+        raise ValueError(f"architecture is {architecture!r}; allowed are "
+                         + ", ".join(RESNET_BLOCKS) + ".")
+    conv = functools.partial(layers.Conv2D, dtype=dtype)
+    norm = functools.partial(BatchNorm, train_bn=train_bn, dtype=dtype, epsilon=1e-3)
+    relu = functools.partial(layers.Activation, "relu", dtype=dtype)
+
+    x = layers.ZeroPadding2D(3, dtype=dtype)(input_image)
+    x = conv(64, 7, strides=2, name="conv1")(x)
+    x = relu()(norm(name="bn_conv1")(x))
+    stages = [layers.MaxPooling2D(3, strides=2, padding="same", dtype=dtype)(x)]
+    for stage, blocks in enumerate(RESNET_BLOCKS[architecture], start=2):
+        if stage == 5 and not stage5:
+            return [*stages, None]
+        x = stages[-1]
+        for block in range(blocks):
+            x = _residual_block(x, stage, block, conv, norm, relu)
+        stages.append(x)
+    return stages
+
+
+def _residual_block(x, stage, block, conv, norm, relu):
+    """A bottleneck; the first of a stage halves the map (but in stage 2) and widens it."""
+    letter = chr(ord("a") + block)
+    width = 64 * 2 ** (stage - 2)
+    strides = 2 if block == 0 and stage > 2 else 1
+
+    def branch(x, part, *args, **kwargs):
+        x = conv(*args, name=f"res{stage}{letter}_branch{part}", **kwargs)(x)
+        return norm(name=f"bn{stage}{letter}_branch{part}")(x)
+
+    y = relu()(branch(x, "2a", width, 1, strides=strides))
+    y = relu()(branch(y, "2b", width, 3, padding="same"))
+    y = branch(y, "2c", 4 * width, 1)
+    if block == 0:
+        x = branch(x, "1", 4 * width, 1, strides=strides)
+    y = layers.Add(dtype=y.dtype)([y, x])
+    return layers.Activation("relu", dtype=y.dtype, name=f"res{stage}{letter}_out")(y)
+
+
+# --- DenseNet ---------------------------------------------------------------------------------
+
+
+def densenet_graph(input_image, architecture, stage5=True, train_bn=True, dtype=None):
+    """DenseNet with growth rate 32 and compression 0.5.
+
+    Source: Huang et al. 2017, table 1. Names, epsilon and numbers are `keras.applications`', and
+    the molded image is divided by ImageNet's standard deviation, so that its weights fit.
+
+    Args:
+        input_image: molded image `[B, H, W, C]`.
+        architecture: "densenet121", "densenet169" or "densenet201".
+        stage5: whether C5 is built, else it is None.
+        train_bn: see BatchNorm.
+
+    Returns:
+        `[C1, C2, C3, C4, C5]`; C2 to C5 are the layers `pool2_relu`, `pool3_relu`, `pool4_relu`
+        and `relu` at strides 4, 8, 16, 32.
+    """
+    if architecture not in DENSENET_BLOCKS:
+        raise ValueError(f"architecture is {architecture!r}; allowed are "
+                         + ", ".join(DENSENET_BLOCKS) + ".")
+    conv = functools.partial(layers.Conv2D, use_bias=False, dtype=dtype)
+    norm = functools.partial(BatchNorm, train_bn=train_bn, dtype=dtype, epsilon=DENSENET_EPSILON)
+    relu = functools.partial(layers.Activation, "relu", dtype=dtype)
+
+    x = layers.Rescaling(_input_scale(input_image.shape[-1]), name="imagenet_scale")(input_image)
+    x = conv(64, 7, strides=2, name="conv1_conv")(layers.ZeroPadding2D(3, dtype=dtype)(x))
+    x = relu(name="conv1_relu")(norm(name="conv1_bn")(x))
+    x = layers.ZeroPadding2D(1, dtype=dtype)(x)
+    x = layers.MaxPooling2D(3, strides=2, dtype=dtype, name="pool1")(x)
+    stages = [x]
+    for stage, blocks in enumerate(DENSENET_BLOCKS[architecture], start=2):
+        if stage == 5 and not stage5:
+            return [*stages, None]
+        for block in range(1, blocks + 1):
+            x = _dense_layer(x, f"conv{stage}_block{block}", conv, norm, relu)
+        end = "" if stage == 5 else f"pool{stage}_"
+        x = relu(name=f"{end}relu")(norm(name=f"{end}bn")(x))
+        stages.append(x)
+        if stage < 5:
+            x = conv(x.shape[-1] // 2, 1, name=f"pool{stage}_conv")(x)
+            x = layers.AveragePooling2D(2, strides=2, dtype=dtype, name=f"pool{stage}_pool")(x)
+    return stages
+
+
+def _dense_layer(x, name, conv, norm, relu):
+    y = relu(name=f"{name}_0_relu")(norm(name=f"{name}_0_bn")(x))
+    y = conv(4 * GROWTH_RATE, 1, name=f"{name}_1_conv")(y)
+    y = relu(name=f"{name}_1_relu")(norm(name=f"{name}_1_bn")(y))
+    y = conv(GROWTH_RATE, 3, padding="same", name=f"{name}_2_conv")(y)
+    return layers.Concatenate(dtype=y.dtype, name=f"{name}_concat")([x, y])
+
+
+def _input_scale(channels):
+    std_dev = IMAGENET_STD_DEV if channels == 3 else [np.mean(IMAGENET_STD_DEV)] * channels
+    return [1.0 / value for value in std_dev]

@@ -1,0 +1,32 @@
+"""The feature pyramid: P2 to P6 from the backbone's C2 to C5."""
+
+from keras import layers
+
+
+def fpn_graph(stages, channels=256, dtype=None):
+    """Builds the top-down pathway.
+
+    Source: Lin et al. 2017 (Feature Pyramid Networks), section 3; P6 is P5 subsampled by 2.
+
+    Args:
+        stages: the maps C2, C3, C4, C5.
+        channels: of every level; `TOP_DOWN_PYRAMID_SIZE`.
+        dtype: the layers' dtype policy.
+
+    Returns:
+        `[P2, P3, P4, P5, P6]`, each `[B, h, w, channels]`. The head reads P2 to P5 only.
+    """
+
+    def lateral(level):
+        return layers.Conv2D(channels, 1, dtype=dtype, name=f"fpn_c{level}p{level}")
+
+    c2_to_c5 = dict(zip((2, 3, 4, 5), stages))
+    merged = {5: lateral(5)(c2_to_c5[5])}
+    for level in (4, 3, 2):
+        up = layers.UpSampling2D(2, dtype=dtype, name=f"fpn_p{level + 1}upsampled")
+        add = layers.Add(dtype=dtype, name=f"fpn_p{level}add")
+        merged[level] = add([up(merged[level + 1]), lateral(level)(c2_to_c5[level])])
+    pyramid = [layers.Conv2D(channels, 3, padding="same", dtype=dtype, name=f"fpn_p{level}")(
+        merged[level]) for level in (2, 3, 4, 5)]
+    p6 = layers.MaxPooling2D(1, strides=2, dtype=dtype, name="fpn_p6")(pyramid[-1])
+    return [*pyramid, p6]

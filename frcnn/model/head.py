@@ -1,0 +1,88 @@
+"""The head: class scores and box deltas for each region of interest."""
+
+import functools
+
+import keras
+from keras import layers, ops
+
+from frcnn.model.batch_norm import BatchNorm
+from frcnn.model.roi_align import PyramidROIAlign
+
+
+class RoiConv(layers.Layer):
+    """A convolution that covers each RoI's patch whole, as one matrix product.
+
+    The kernel has a convolution's shape, so that the reference's checkpoints fit; as a product
+    on flattened patches it takes half the time of the convolution.
+
+    Args:
+        filters: channels that come out (D).
+
+    Call: `[B, N, h, w, C]` → `[B, N, D]`. Weights: kernel `[h, w, C, D]`, bias `[D]`.
+    """
+
+    def __init__(self, filters, **kwargs):
+        super().__init__(**kwargs)
+        self.filters = filters
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(name="kernel", shape=(*input_shape[2:], self.filters),
+                                      initializer="glorot_uniform")
+        self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
+
+    def call(self, inputs):
+        flat = ops.reshape(inputs, (-1, inputs.shape[1], _size(self.kernel.shape[:3])))
+        kernel = ops.reshape(self.kernel, (flat.shape[-1], self.filters))
+        return ops.matmul(flat, kernel) + self.bias
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[:2], self.filters)
+
+
+class RowMask(layers.Layer):
+    """Which rows `[B, N, 4]` are boxes and not zero padding: bool `[B, N]`."""
+
+    def call(self, inputs):
+        return ops.any(ops.not_equal(inputs, 0.0), axis=-1)
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs.shape[:2], "bool")
+
+
+def fpn_classifier_graph(rois, feature_maps, image_shape, pool_size, num_classes, train_bn=True,
+                         fc_layers_size=1024, dtype=None):
+    """Classifies and refines RoIs.
+
+    Source: Lin et al. 2017 (FPN), section 4.2: two hidden layers of 1024, then two outputs.
+
+    Args:
+        rois: `[B, N, 4]` normalized; zero rows are padding.
+        feature_maps: P2, P3, P4, P5.
+        image_shape: (height, width, …) for the choice of level, or None; see PyramidROIAlign.
+        pool_size: side of the patch that is sampled for each RoI.
+        num_classes: C, background included.
+        train_bn: see BatchNorm; padding does not count in the statistics.
+
+    Returns:
+        logits `[B, N, C]`, probabilities `[B, N, C]`, deltas `[B, N, C, 4]`, all float32.
+    """
+    norm = functools.partial(BatchNorm, train_bn=train_bn, dtype=dtype, epsilon=1e-3)
+    x = PyramidROIAlign((pool_size, pool_size), image_shape, dtype=dtype,
+                        name="roi_align_classifier")([rois, *feature_maps])
+    is_roi = RowMask(name="rois_mask")(rois) if train_bn else None
+    x = RoiConv(fc_layers_size, dtype=dtype, name="mrcnn_class_conv1")(x)
+    x = layers.Activation("relu", dtype=dtype)(norm(name="mrcnn_class_bn1")(x, is_row=is_roi))
+    x = layers.Reshape((-1, 1, 1, fc_layers_size), dtype=dtype)(x)
+    x = RoiConv(fc_layers_size, dtype=dtype, name="mrcnn_class_conv2")(x)
+    x = layers.Activation("relu", dtype=dtype, name="pool_squeeze")(
+        norm(name="mrcnn_class_bn2")(x, is_row=is_roi))
+
+    logits = layers.Dense(num_classes, dtype="float32", name="mrcnn_class_logits")(x)
+    probabilities = layers.Activation("softmax", dtype="float32", name="mrcnn_class")(logits)
+    deltas = layers.Dense(4 * num_classes, dtype="float32", name="mrcnn_bbox_fc")(x)
+    deltas = layers.Reshape((-1, num_classes, 4), dtype="float32", name="mrcnn_bbox")(deltas)
+    return logits, probabilities, deltas
+
+
+def _size(shape):
+    return functools.reduce(lambda product, side: product * side, shape, 1)

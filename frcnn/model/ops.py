@@ -1,0 +1,306 @@
+"""Box arithmetic and suppression on tensors; the only file that may name a backend.
+
+Boxes are `(y1, x1, y2, x2)`. Inside the model they are normalized: (0, 0, 1, 1) spans the centres
+of the corner pixels, so a pixel box is `(box - (0, 0, 1, 1)) / (h-1, w-1, h-1, w-1)`.
+"""
+
+import contextlib
+import math
+
+import keras
+from keras import ops
+
+# --- kernels ----------------------------------------------------------------------------------
+
+_portable_depth = 0
+
+
+@contextlib.contextmanager
+def portable_kernels(enabled=True):
+    """While this is open, traced code uses `keras.ops` only, no kernel of one backend.
+
+    TensorFlow's own kernels are faster on a CPU, but have no XLA version: the model opens this
+    around its call whenever it is to be compiled with `jit_compile=True`.
+    """
+    global _portable_depth
+    _portable_depth += bool(enabled)
+    try:
+        yield
+    finally:
+        _portable_depth -= bool(enabled)
+
+
+def uses_tensorflow_kernels():
+    """Whether TensorFlow's own kernels may be traced now."""
+    return keras.backend.backend() == "tensorflow" and not _portable_depth
+
+
+# --- boxes ------------------------------------------------------------------------------------
+
+
+def norm_boxes_graph(boxes, shape):
+    """Pixel boxes `[..., 4]` of an image of `shape` (height, width), normalized; float32."""
+    scale, shift = _box_scale(shape)
+    return (ops.cast(boxes, "float32") - shift) / scale
+
+
+def denorm_boxes_graph(boxes, shape):
+    """Normalized boxes `[..., 4]` in pixels of an image of `shape`, rounded to int32."""
+    scale, shift = _box_scale(shape)
+    return ops.cast(ops.round(ops.cast(boxes, "float32") * scale + shift), "int32")
+
+
+def denorm_boxes_exactly(boxes, shape):
+    """Normalized boxes `[..., 4]` in float32 pixels of an image of `shape`, not rounded.
+
+    shape: (height, width), numbers or tensors that broadcast against `[...]`.
+    """
+    scale, shift = _box_scale(shape)
+    return boxes * scale + shift
+
+
+def _box_scale(shape):
+    height, width = (ops.cast(shape[i], "float32") for i in (0, 1))
+    scale = ops.stack([height, width, height, width], axis=-1) - 1.0
+    return scale, ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])
+
+
+def _split(boxes):
+    return (boxes[..., i] for i in range(4))
+
+
+def apply_box_deltas_graph(boxes, deltas):
+    """Moves boxes `[..., 4]` by deltas `[..., 4]` of (dy, dx, log dh, log dw).
+
+    Source: Girshick et al. 2014 (R-CNN), appendix C, equations 1 to 4.
+    """
+    y1, x1, y2, x2 = _split(boxes)
+    dy, dx, dh, dw = _split(deltas)
+    height, width = y2 - y1, x2 - x1
+    center_y = y1 + 0.5 * height + dy * height
+    center_x = x1 + 0.5 * width + dx * width
+    height, width = height * ops.exp(dh), width * ops.exp(dw)
+    y1, x1 = center_y - 0.5 * height, center_x - 0.5 * width
+    return ops.stack([y1, x1, y1 + height, x1 + width], axis=-1)
+
+
+def box_refinement_graph(box, gt_box):
+    """The deltas `[..., 4]` that move `box` onto `gt_box`; the inverse of applying them."""
+    y1, x1, y2, x2 = _split(ops.cast(box, "float32"))
+    gt_y1, gt_x1, gt_y2, gt_x2 = _split(ops.cast(gt_box, "float32"))
+    height, width = y2 - y1, x2 - x1
+    gt_height, gt_width = gt_y2 - gt_y1, gt_x2 - gt_x1
+    dy = (gt_y1 + 0.5 * gt_height - y1 - 0.5 * height) / height
+    dx = (gt_x1 + 0.5 * gt_width - x1 - 0.5 * width) / width
+    return ops.stack([dy, dx, ops.log(gt_height / height), ops.log(gt_width / width)], axis=-1)
+
+
+def clip_boxes_graph(boxes, window):
+    """Boxes `[..., 4]` clipped to a window `[4]` (or `[..., 4]`, broadcast), same units."""
+    top, left, bottom, right = _split(ops.cast(window, "float32"))
+    y1, x1, y2, x2 = _split(boxes)
+    y1, y2 = (ops.clip(y, top, bottom) for y in (y1, y2))
+    x1, x2 = (ops.clip(x, left, right) for x in (x1, x2))
+    return ops.stack([y1, x1, y2, x2], axis=-1)
+
+
+def overlaps_graph(boxes1, boxes2):
+    """IoU of every pair: `[..., N, 4]` and `[..., M, 4]` → float32 `[..., N, M]`.
+
+    Two boxes of zero area have an IoU of 0 (not NaN).
+    """
+    y1, x1, y2, x2 = (side[..., :, None] for side in _split(boxes1))
+    v1, u1, v2, u2 = (side[..., None, :] for side in _split(boxes2))
+    height = ops.maximum(ops.minimum(y2, v2) - ops.maximum(y1, v1), 0.0)
+    width = ops.maximum(ops.minimum(x2, u2) - ops.maximum(x1, u1), 0.0)
+    shared = height * width
+    union = (y2 - y1) * (x2 - x1) + (v2 - v1) * (u2 - u1) - shared
+    # Not every kernel guards a division that `where` then discards.
+    positive = union > 0.0
+    return ops.where(positive, shared / ops.where(positive, union, 1.0), 0.0)
+
+
+def log2_graph(x):
+    """Logarithm of base 2, elementwise."""
+    return ops.log(x) / math.log(2.0)
+
+
+# --- rows -------------------------------------------------------------------------------------
+
+
+def take_rows(x, indices):
+    """Rows of each image: x `[B, N, ...]`, indices int `[B, K]` → `[B, K, ...]`."""
+    if len(x.shape) == 2:
+        return ops.take_along_axis(x, indices, axis=1)
+    shape = (*indices.shape, *(1 for _ in x.shape[2:]))
+    shape = tuple(-1 if side is None else side for side in shape)
+    return ops.take_along_axis(x, ops.reshape(indices, shape), axis=1)
+
+
+def pad_rows(x, count):
+    """x `[B, N, ...]` with N ≤ count, zero rows added → `[B, count, ...]`."""
+    missing = count - x.shape[1]
+    if missing <= 0:
+        return x
+    return ops.pad(x, [[0, 0], [0, missing]] + [[0, 0]] * (len(x.shape) - 2))
+
+
+def smaller(limit, size):
+    """min(limit, size) where size may be a number or, for a dynamic axis, a tensor."""
+    return min(limit, size) if isinstance(size, int) else ops.minimum(limit, size)
+
+
+def trim_zeros_graph(boxes, name=None):
+    """The rows of boxes `[N, 4]` that are not all zero, and their mask `[N]`.
+
+    The result's shape depends on the data, so this is for eager use and TensorFlow only.
+    """
+    non_zeros = ops.any(ops.not_equal(boxes, 0), axis=1)
+    rows = ops.reshape(ops.stack(ops.nonzero(non_zeros)), (-1,))
+    return ops.take(boxes, rows, axis=0), non_zeros
+
+
+def batch_pack_graph(x, counts, num_rows):
+    """The first `counts[i]` rows of each `x[i]`, packed into one tensor `[sum(counts), ...]`.
+
+    The result's shape depends on the data, so this is for eager use and TensorFlow only.
+    """
+    return ops.concatenate([x[i, : counts[i]] for i in range(num_rows)], axis=0)
+
+
+def batch_slice(inputs, graph_fn, batch_size, names=None):
+    """Runs `graph_fn` on each image's slice of the inputs, and stacks the results.
+
+    Args:
+        inputs: a tensor `[B, ...]` or a list of them.
+        graph_fn: takes one slice of each input, returns a tensor or a list of them.
+        batch_size: B.
+        names: kept for older scripts; tensors have no settable names in Keras 3.
+
+    Returns:
+        A tensor, or a list of them, `[B, ...]`.
+    """
+    inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    results = [graph_fn(*(x[i] for x in inputs)) for i in range(batch_size)]
+    if not isinstance(results[0], (list, tuple)):
+        return ops.stack(results)
+    return [ops.stack(column) for column in zip(*results)]
+
+
+# --- suppression ------------------------------------------------------------------------------
+
+
+def nms_indices(boxes, scores, iou_threshold, count, class_ids=None):
+    """Greedy non-maximum suppression with static shapes, on every backend.
+
+    A box is kept if no kept box of a higher score (of its class) overlaps it by more than the
+    threshold; at equal scores the lower index goes first. The rule is a recursion over the sorted
+    boxes. It is solved by iterating it on all boxes at once until nothing changes, which takes as
+    many rounds as the longest chain of boxes that suppress each other, commonly below ten.
+
+    Args:
+        boxes: float32 `[B, N, 4]`, any unit.
+        scores: float32 `[B, N]`; rows of −inf never come out.
+        count: how many rows come out.
+        class_ids: int `[B, N]`; boxes of different classes do not suppress each other.
+
+    Returns:
+        indices int32 `[B, count]`, best first, and valid bool `[B, count]`.
+    """
+    order = ops.argsort(-scores, axis=1)
+    boxes, scores = take_rows(boxes, order), take_rows(scores, order)
+    total = ops.shape(scores)[1]
+    rank = ops.arange(total)
+    over = ops.logical_and(overlaps_graph(boxes, boxes) > iou_threshold,
+                           rank[:, None] < rank[None, :])
+    if class_ids is not None:
+        class_ids = take_rows(class_ids, order)
+        over = ops.logical_and(over, ops.equal(class_ids[:, :, None], class_ids[:, None, :]))
+    candidate = scores > -math.inf
+
+    def step(keep, changed):
+        suppressed = ops.any(ops.logical_and(over, keep[:, :, None]), axis=1)
+        new = ops.logical_and(candidate, ops.logical_not(suppressed))
+        return new, ops.any(ops.not_equal(new, keep))
+
+    keep, _ = ops.while_loop(lambda keep, changed: changed, step,
+                             (candidate, ops.any(candidate)))
+    first = ops.argsort(ops.where(keep, rank, total + rank), axis=1)[:, :count]
+    indices, valid = take_rows(order, first), take_rows(keep, first)
+    return pad_rows(ops.cast(indices, "int32"), count), pad_rows(valid, count)
+
+
+def suppress(boxes, scores, iou_threshold, count, class_ids=None, num_classes=1):
+    """The best `count` boxes that suppression leaves, best first, zero rows after them.
+
+    TensorFlow's combined kernel where it may be used (about a tenth of the time on a CPU), else
+    `nms_indices`; the boxes are the same.
+
+    Args:
+        boxes: float32 `[B, N, 4]`.
+        scores: float32 `[B, N]` of 0 or more; a negative score takes the row out.
+        class_ids: int32 `[B, N]` in 0 … num_classes − 1; suppression is within a class.
+
+    Returns:
+        boxes `[B, count, 4]`, scores `[B, count]`, class ids int32 `[B, count]`.
+    """
+    if uses_tensorflow_kernels():
+        return _suppress_combined(boxes, scores, iou_threshold, count, class_ids, num_classes)
+    scores = ops.where(scores >= 0, scores, -math.inf)
+    indices, valid = nms_indices(boxes, scores, iou_threshold, count, class_ids)
+    if class_ids is None:
+        class_ids = ops.zeros_like(scores, dtype="int32")
+    kept_boxes, kept_scores, kept_ids = (take_rows(x, indices) for x in (boxes, scores, class_ids))
+    return (ops.where(valid[..., None], kept_boxes, 0.0), ops.where(valid, kept_scores, 0.0),
+            ops.where(valid, kept_ids, 0))
+
+
+def _suppress_combined(boxes, scores, iou_threshold, count, class_ids, num_classes):
+    import tensorflow as tf
+
+    by_class = scores[..., None]
+    if class_ids is not None:
+        by_class = ops.where(ops.one_hot(class_ids, num_classes, dtype="bool"), by_class, -1.0)
+    found = tf.image.combined_non_max_suppression(
+        boxes[:, :, None, :], by_class, max_output_size_per_class=count, max_total_size=count,
+        iou_threshold=iou_threshold, score_threshold=-0.5, clip_boxes=False)
+    return found.nmsed_boxes, found.nmsed_scores, ops.cast(found.nmsed_classes, "int32")
+
+
+# --- batch normalization ----------------------------------------------------------------------
+
+
+def normalize_batch(x, gamma, beta, epsilon):
+    """Normalizes x `[B, H, W, C]` by its own statistics, each channel by itself.
+
+    TensorFlow's fused kernel takes a third of the time of the same arithmetic in single steps, and
+    reads bfloat16 while it sums in float32.
+
+    Returns:
+        The result, of x's dtype, and float32 mean and (biased) variance `[C]`.
+
+    Source: Ioffe & Szegedy 2015, algorithm 1.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            x, gamma, beta, epsilon=epsilon, is_training=True)
+        size = ops.cast(ops.size(x), "float32") / x.shape[-1]
+        return y, mean, variance * (size - 1.0) / size  # the kernel gives the unbiased one
+    wide = ops.cast(x, "float32")
+    mean, variance = ops.moments(wide, axes=(0, 1, 2))
+    y = ops.batch_normalization(wide, mean, variance, -1, beta, gamma, epsilon)
+    return ops.cast(y, x.dtype), mean, variance
+
+
+def normalize_by_statistics(x, gamma, beta, mean, variance, epsilon):
+    """Normalizes x `[B, H, W, C]` by stored mean and variance `[C]`; of x's dtype."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.compat.v1.nn.fused_batch_norm(
+            x, gamma, beta, mean, variance, epsilon=epsilon, is_training=False)[0]
+    scale = gamma * ops.rsqrt(variance + epsilon)
+    y = ops.cast(x, "float32") * scale + (beta - mean * scale)
+    return ops.cast(y, x.dtype)
