@@ -1,0 +1,212 @@
+"""Where runs and their files lie: folders, checkpoint names, epochs, and the JSON beside them.
+
+A run's folder is `<model_dir>/<name><yyyymmddThhmm>`, its checkpoints are
+`mask_rcnn_<name>_<epoch:04d>.h5`, both as in the reference, so that each finds the other's.
+"""
+
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from frcnn.config import Config
+from frcnn.errors import CheckpointError
+from frcnn.files import replacing
+
+_RUN_FOLDER = re.compile(r"(?P<name>.+?)\d{8}T\d{4}")
+_CHECKPOINT = re.compile(r"mask_rcnn_(?:.*\D)?(?P<epoch>\d{4,})\.h5")
+
+
+def _parts(path):
+    """A path's parts, whether this system or Windows wrote it."""
+    return [part for part in re.split(r"[/\\]", os.fspath(path)) if part]
+
+
+def epoch_of(path):
+    """The epoch in a checkpoint's file name, wherever it lies; 0 if there is none.
+
+    `"mask_rcnn_ury_0050.h5"` is 50: fifty epochs are done, training goes on with the next.
+    """
+    parts = _parts(path)
+    match = _CHECKPOINT.fullmatch(parts[-1]) if parts else None
+    return int(match["epoch"]) if match else 0
+
+
+def checkpoint_path(log_dir, name, epoch):
+    """The path of the checkpoint that a run named `name` writes after an epoch."""
+    return os.path.join(log_dir, f"mask_rcnn_{name.lower()}_{epoch:04d}.h5")
+
+
+def is_run_folder(folder, name):
+    """Whether a folder's own name is that of a run of `name`."""
+    parts = _parts(folder)
+    match = _RUN_FOLDER.fullmatch(parts[-1]) if parts else None
+    return bool(match) and match["name"].lower() == name.lower()
+
+
+def find_last(model_dir, name):
+    """The newest run's last checkpoint; runs without a checkpoint are passed over.
+
+    Args:
+        model_dir: the folder of all runs.
+        name: the configuration's NAME.
+
+    Returns:
+        The path, as text.
+
+    Raises:
+        FileNotFoundError: no run, or none with a checkpoint.
+    """
+    if not os.path.isdir(model_dir):
+        raise FileNotFoundError(
+            f"There is no folder {model_dir}, so no last checkpoint; name a weight file instead."
+        )
+    runs = [entry for entry in os.listdir(model_dir)
+            if is_run_folder(entry, name) and os.path.isdir(os.path.join(model_dir, entry))]
+    # by the date alone, since the name's case may vary
+    for run in sorted(runs, key=lambda entry: entry[-len("yyyymmddThhmm"):], reverse=True):
+        folder = os.path.join(model_dir, run)
+        files = [entry for entry in os.listdir(folder) if _CHECKPOINT.fullmatch(entry)]
+        if files:
+            return os.path.join(folder, max(files, key=lambda entry: (epoch_of(entry), entry)))
+    what = f"{len(runs)} run folders of {name!r}, none with a checkpoint" if runs else (
+        f"no run folder of {name!r}, as {name.lower()}20180101T0000")
+    raise FileNotFoundError(f"{model_dir} has {what}; name a weight file instead.")
+
+
+def run_folder(model_dir, name, weights_path=None, now=None):
+    """The folder in which a run goes on, or a new one.
+
+    Args:
+        model_dir: the folder of all runs.
+        name: the configuration's NAME.
+        weights_path: the checkpoint that the run starts from, if any. When it lies in a folder of
+            a run of this name, the run goes on there. A path that does not exist here, as one
+            written by Windows, stands for the folder of the same name in `model_dir`.
+        now: `datetime` for the new folder's name; the present by default.
+
+    Returns:
+        The folder's path, as text; the folder is not made. A new one never has checkpoints in it:
+        its minute is put forward past folders that do.
+    """
+    parts = _parts(weights_path) if weights_path is not None else []
+    if len(parts) > 1 and is_run_folder(parts[-2], name):
+        parent = os.path.dirname(os.fspath(weights_path))
+        return parent if os.path.isdir(parent) else os.path.join(model_dir, parts[-2])
+    now = now or datetime.now()
+    while True:
+        folder = os.path.join(model_dir, f"{name.lower()}{now:%Y%m%dT%H%M}")
+        if not os.path.isdir(folder) or not any(map(epoch_of, os.listdir(folder))):
+            return folder
+        now += timedelta(minutes=1)
+
+
+# --- the JSON beside a checkpoint -----------------------------------------------------------
+
+
+@dataclass
+class Metadata:
+    """What detection needs to know beside the weights.
+
+    Attributes:
+        config_json: the settings, as `Config.to_json` wrote them.
+        class_names: one a class, the background's first.
+        source_class_ids: the data set's own category id of each class, None for the background;
+            empty if unknown.
+        extra: whatever else was stored.
+    """
+
+    config_json: str
+    class_names: list
+    source_class_ids: list = field(default_factory=list)
+    extra: dict = field(default_factory=dict)
+
+    def config(self, config_class=Config):
+        """The settings as a `Config`. Raises ConfigError if a value is not allowed."""
+        return config_class.from_json(self.config_json)
+
+
+def metadata_path(path):
+    """The JSON file's path for a checkpoint's."""
+    return Path(path).with_suffix(".json")
+
+
+def save_metadata(path, config, class_names, source_class_ids=None, **extra):
+    """Writes the JSON beside a checkpoint, atomically.
+
+    Args:
+        path: the checkpoint's path (or the JSON's).
+        config: the `Config`.
+        class_names: one a class, the background's first.
+        source_class_ids: the data set's category id of each class, None for the background.
+        **extra: anything else that JSON can hold.
+
+    Raises:
+        CheckpointError: the lists and NUM_CLASSES disagree, or the file cannot be written.
+    """
+    data = {
+        "config": json.loads(config.to_json()),
+        "class_names": [str(name) for name in class_names],
+        "source_class_ids": [_plain(each) for each in source_class_ids or ()],
+        **extra,
+    }
+    target = metadata_path(path)
+    _check_metadata(data, target)
+    try:
+        with replacing(target) as temporary:
+            temporary.write_text(json.dumps(data, indent=2, default=_plain) + "\n", "utf-8")
+    except OSError as error:
+        raise CheckpointError(f"{target} cannot be written: {error}.") from error
+
+
+def load_metadata(path):
+    """Reads the JSON beside a checkpoint.
+
+    Args:
+        path: the checkpoint's path, or the JSON's.
+
+    Returns:
+        A `Metadata`.
+
+    Raises:
+        FileNotFoundError: there is none.
+        CheckpointError: it is not what `save_metadata` writes.
+    """
+    target = metadata_path(path)
+    try:
+        data = json.loads(target.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"There is no {target} with the configuration and class names of {path}; put it "
+            "beside the weights, or give the settings and classes yourself."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{target} cannot be read as JSON: {error}.") from error
+    _check_metadata(data, target)
+    config_json = json.dumps(data.pop("config"))
+    return Metadata(config_json, data.pop("class_names"), data.pop("source_class_ids", []), data)
+
+
+def _check_metadata(data, target):
+    if not isinstance(data, dict) or not isinstance(data.get("config"), dict):
+        raise CheckpointError(f"{target} has no 'config'; it was not written beside a checkpoint.")
+    names, ids = data.get("class_names"), data.get("source_class_ids", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise CheckpointError(f"{target}: 'class_names' is not a list of names.")
+    if not isinstance(ids, list) or len(ids) not in (0, len(names)):
+        raise CheckpointError(
+            f"{target}: 'source_class_ids' does not go with the {len(names)} class names."
+        )
+    classes = data["config"].get("NUM_CLASSES")
+    if classes != len(names):
+        raise CheckpointError(
+            f"{target}: NUM_CLASSES is {classes}, but there are {len(names)} class names "
+            "(the background counts)."
+        )
+
+
+def _plain(value):
+    """A NumPy number as Python's, which JSON can hold."""
+    return value.item() if hasattr(value, "item") else value
