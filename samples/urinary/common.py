@@ -1,0 +1,217 @@
+"""What the urinary programs share: options, errors in one line, and the choice of the data set.
+
+Nothing here loads Keras, so that mistakes in the command or the data show at once.
+"""
+
+import argparse
+import ast
+import functools
+import os
+import re
+import sys
+from pathlib import Path
+
+from frcnn.config import BACKBONES, PRECISIONS
+from frcnn.errors import DatasetError, FrcnnError
+
+# An error raised while Keras fetches a batch may arrive as text inside one of the backend's own.
+_OWN_ERROR = re.compile(r"(?:ImageError|DatasetError|ConfigError|CheckpointError): (.+)")
+
+
+def quiet():
+    """Keeps TensorFlow's start-up notes off the screen; call it before Keras is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser whose errors are one line."""
+
+    def __init__(self, **options):
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+                         **options)
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message} ({self.prog} --help lists the options)\n")
+
+
+def program(main):
+    """Decorates `main(argv) -> exit code`, so that what a user can put right is one line.
+
+    Exit codes: 0 done, 1 done in part, 2 the command or its input is wrong, 130 stopped by Ctrl-C.
+    """
+    name = Path(sys.modules[main.__module__].__file__).name
+
+    @functools.wraps(main)
+    def wrapped(argv=None):
+        quiet()
+        try:
+            return main(argv)
+        except SystemExit as leaving:  # argparse: --help and wrong options
+            return leaving.code or 0
+        except KeyboardInterrupt:
+            print(f"\n{name}: stopped.", file=sys.stderr)
+            return 130
+        except Exception as error:
+            message = explain(error)
+            if message is None:
+                raise
+            print(f"{name}: error: {message}", file=sys.stderr)
+            return 2
+
+    return wrapped
+
+
+def explain(error):
+    """One line on an error that a user can put right, or None for any other error."""
+    if not isinstance(error, (FrcnnError, OSError)):
+        found = _OWN_ERROR.findall(str(error))
+        if not found:
+            return None
+        return found[-1].strip()
+    return " ".join(str(error).split())
+
+
+# --- options ------------------------------------------------------------------------------------
+
+
+def positive_integer(text):
+    """argparse type: a whole number of 1 or more."""
+    value = int(text) if re.fullmatch(r"\d+", text) else 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return value
+
+
+def whole_number(text):
+    """argparse type: a whole number from 0 up to what fits in 32 bits."""
+    value = int(text) if re.fullmatch(r"\d+", text) else -1
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {2**32 - 1}")
+    return value
+
+
+def positive_number(text):
+    """argparse type: a number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def fraction(text):
+    """argparse type: a number from 0 to 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
+def setting(text):
+    """argparse type: `NAME=VALUE` → (name, value), the value as in Python, else as a text."""
+    name, equals, value = text.partition("=")
+    if not equals or not name.isupper():
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE with NAME in capitals")
+    try:
+        return name, ast.literal_eval(value)
+    except (ValueError, SyntaxError):
+        return name, value
+
+
+def add_model_options(parser):
+    """The options that replace settings of the configuration."""
+    parser.add_argument("--backbone", choices=BACKBONES,
+                        help="network that reads the image (default: the checkpoint's own, or "
+                             "resnet50)")
+    parser.add_argument("--image-size", type=positive_integer, metavar="PIXELS",
+                        help="images are scaled until their longer side has this length, a "
+                             "multiple of 64; larger finds smaller objects and takes longer")
+    parser.add_argument("--batch-size", type=positive_integer, metavar="N",
+                        help="images worked on at once; more need more memory")
+    parser.add_argument("--precision", choices=PRECISIONS,
+                        help="arithmetic; 'auto' is bfloat16 where the processor has it")
+    parser.add_argument("--set", type=setting, action="append", default=[], metavar="NAME=VALUE",
+                        dest="settings",
+                        help="any other setting of frcnn.config.Config, as in "
+                             "--set RPN_ANCHOR_SCALES=8,16,32,64,128; may be repeated")
+
+
+def add_checkpoint_options(parser):
+    """The options that name a trained detector."""
+    parser.add_argument("--model", default="last", metavar="WEIGHTS",
+                        help="the trained weights: the path of an .h5 file, or 'last', the newest "
+                             "run in LOGS (default)")
+    parser.add_argument("--logs", default="logs", metavar="LOGS",
+                        help="folder of all runs (default: logs)")
+    parser.add_argument("--config", metavar="FILE",
+                        help="configuration of the weights (default: the one beside them)")
+    parser.add_argument("--batch-size", type=positive_integer, metavar="N",
+                        help="images worked on at once (default: as in training)")
+
+
+def chosen_settings(options):
+    """The configuration's settings that the command line asks for, by name."""
+    settings = {}
+    if options.backbone:
+        settings["BACKBONE"] = options.backbone
+    if options.image_size:
+        settings["IMAGE_MIN_DIM"] = settings["IMAGE_MAX_DIM"] = options.image_size
+    if options.batch_size:
+        settings["IMAGES_PER_GPU"] = options.batch_size
+    if options.precision:
+        settings["PRECISION"] = options.precision
+    settings.update(options.settings)
+    return settings
+
+
+def with_settings(config, **settings):
+    """A copy of a configuration with some settings replaced."""
+    kept = {name: getattr(config, name) for name in config.setting_names()}
+    return type(config)(**{**kept, **settings})
+
+
+# --- data ---------------------------------------------------------------------------------------
+
+
+def dataset_folder(folder):
+    """The data set's folder: the one given, or that of the synthetic micrographs."""
+    if folder is not None:
+        return Path(folder)
+    from samples.urinary import synthetic
+
+    return Path(synthetic.ensure())
+
+
+def load_subset(folder, subset):
+    """One prepared subset of a COCO-style folder, each of its images known to be readable.
+
+    Raises:
+        DatasetError, ImageError, FileNotFoundError: naming the file and what is wrong with it.
+    """
+    from frcnn.dataset import CocoDataset
+    from frcnn.images import read_image_size
+
+    dataset = CocoDataset.from_folder(folder, subset)
+    if dataset.num_images == 0:
+        raise DatasetError(f"{folder}: the subset {subset!r} has no images.")
+    for info in dataset.image_info:
+        read_image_size(info["path"])
+    return dataset
+
+
+def check_same_classes(names, dataset, where, advice):
+    """Raises DatasetError unless `names` (background first) are the data set's classes."""
+    if list(names) != list(dataset.class_names):
+        raise DatasetError(f"{where} has the classes {', '.join(names[1:])}, but the data set has "
+                           f"{', '.join(dataset.class_names[1:])}. {advice}")
+
+
+def describe(dataset):
+    """One line on a subset: how many images and objects."""
+    objects = sum(len(dataset.load_boxes(image_id)[1]) for image_id in dataset.image_ids)
+    return f"{dataset.num_images} images with {objects} objects"

@@ -1,0 +1,45 @@
+"""Settings for urine sediment: small objects, many of them, under an even light."""
+
+from frcnn.config import Config
+
+# Training epochs when --epochs is not given, and how many of them train only the new layers when
+# the others start from pretrained weights.
+EPOCHS = 20
+SYNTHETIC_EPOCHS = 12
+HEAD_SHARE = 0.2
+
+# Below this score a detection does not count in the evaluation; higher ones would cut off the
+# precision-recall curves.
+EVALUATION_MIN_CONFIDENCE = 0.05
+
+
+class UrinaryConfig(Config):
+    """For a user's own micrographs."""
+
+    NAME = "ury"
+    BACKBONE = "resnet50"
+    IMAGES_PER_GPU = 2
+    IMAGE_MIN_DIM = 640
+    IMAGE_MAX_DIM = 640
+    # Cells are small beside the objects of everyday photographs.
+    RPN_ANCHOR_SCALES = (16, 32, 64, 128, 256)
+    RPN_ANCHOR_STRIDE = 2
+    POST_NMS_ROIS_TRAINING = 1000
+    POST_NMS_ROIS_INFERENCE = 500
+    MAX_GT_INSTANCES = 200
+    DETECTION_MIN_CONFIDENCE = 0.5
+    DETECTION_NMS_THRESHOLD = 0.5
+    LEARNING_RATE = 0.01
+
+
+class SyntheticConfig(UrinaryConfig):
+    """For the synthetic micrographs, small enough to learn on two processor cores."""
+
+    IMAGE_MIN_DIM = 256
+    IMAGE_MAX_DIM = 256
+    RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
+    RPN_ANCHOR_STRIDE = 1
+    TRAIN_ROIS_PER_IMAGE = 100
+    POST_NMS_ROIS_TRAINING = 500
+    POST_NMS_ROIS_INFERENCE = 300
+    MAX_GT_INSTANCES = 50

@@ -1,0 +1,107 @@
+"""Detects objects in images: files, folders or patterns in, a JSON or CSV file of boxes out.
+
+    python samples/urinary/detect.py --model last --output results.json --pictures shown/ *.jpg
+"""
+
+import sys
+from pathlib import Path
+
+if __package__ in (None, ""):  # started as a script: find the packages from the project's folder
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from frcnn.errors import ImageError
+
+from samples.urinary import common, detections, starts
+
+DESCRIPTION = """\
+Detects objects in images of any size and number with a trained detector.
+
+INPUT is an image, a folder (every file in it), or a pattern such as 'slides/**/*.png'. The results
+are in COCO's format: bbox is x, y, width and height in the image's own pixels, category_id is that
+of the training data. Images are numbered from 1 in the order given, unless --annotations names a
+COCO file that knows them by file name. A file that is not an image is reported and skipped.
+
+exit code: 0 all done, 1 some files were skipped, 2 nothing was done, 130 stopped by Ctrl-C (what
+was found up to then is written).
+"""
+
+
+def build_parser():
+    """The command line's parser."""
+    parser = common.Parser(prog="detect.py", description=DESCRIPTION)
+    parser.add_argument("inputs", nargs="+", metavar="INPUT", help="image, folder or pattern")
+    common.add_checkpoint_options(parser)
+    parser.add_argument("--output", default="results.json", metavar="FILE",
+                        help="results, .json or .csv (default: results.json)")
+    parser.add_argument("--pictures", metavar="DIR",
+                        help="also write each image with its boxes into this folder, as PNG")
+    parser.add_argument("--min-confidence", type=common.fraction, metavar="SCORE",
+                        help="leave out detections with a lower score (default: as configured)")
+    parser.add_argument("--annotations", metavar="FILE",
+                        help="COCO annotation file to take image ids from, by file name")
+    return parser
+
+
+@common.program
+def main(argv=None):
+    """Runs the program; returns its exit code."""
+    options = build_parser().parse_args(argv)
+    output = detections.check_output(options.output)
+    paths = detections.find_images(options.inputs)
+    image_ids = detections.number_images(paths, options.annotations)
+    start = starts.find_trained(options.model, options.logs, options.config)
+    settings = {}
+    if options.min_confidence is not None:
+        settings["DETECTION_MIN_CONFIDENCE"] = options.min_confidence
+    config = starts.detection_config(start, options, **settings)
+    names = starts.class_names(start)
+    artist = detections.Artist(options.pictures, names) if options.pictures else None
+
+    from samples.urinary.report import inference_model
+
+    model = inference_model(start.path, config, options.logs)
+    rows, skipped, stopped = [], [], False
+    try:
+        for path, image, result in _detect(model, paths, skipped):
+            rows += detections.to_rows(path, image_ids[path], result, names,
+                                       starts.category_ids(start))
+            if artist is not None:
+                artist.draw(path, image, result)
+    except KeyboardInterrupt:
+        stopped = True
+    detections.write(rows, output)
+    done = len({row["file_name"] for row in rows})
+    print(f"{len(rows)} objects in {done} of {len(paths)} images; results lie in {output}")
+    if artist is not None:
+        print(f"pictures lie in {options.pictures}")
+    for message in skipped:
+        print(f"detect.py: skipped: {message}", file=sys.stderr)
+    return 130 if stopped else int(bool(skipped))
+
+
+def _detect(model, paths, skipped):
+    """Yields (path, image, result) of each file that is an image; tells of the others."""
+    from tqdm import tqdm
+
+    from frcnn.images import read_image
+
+    size = detections.chunk_size(model.config.BATCH_SIZE)
+    with tqdm(total=len(paths), desc="detect", unit="image") as bar:
+        for begin in range(0, len(paths), size):
+            chunk = paths[begin:begin + size]
+            read = []
+            for path in chunk:
+                try:
+                    read.append((path, read_image(path)))
+                except (ImageError, OSError) as error:
+                    skipped.append(common.explain(error))
+                    bar.write(f"detect.py: skipped: {skipped[-1]}", file=sys.stderr)
+            if read:
+                results = model.detect([image for _, image in read], verbose=0)
+                for (path, image), result in zip(read, results, strict=True):
+                    yield path, image, result
+            bar.update(len(chunk))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""detect.py's files: which images to read, and results as JSON, CSV and pictures."""
+
+import csv
+import glob
+import json
+import math
+import os
+from pathlib import Path
+
+from frcnn.errors import DatasetError, FrcnnError
+from frcnn.files import replacing
+
+KINDS = (".json", ".csv")
+COLUMNS = ("file_name", "image_id", "category_id", "category_name", "score",
+           "x", "y", "width", "height")
+CHUNK = 8  # images in memory at once
+
+
+def find_images(inputs):
+    """The files that images, folders and patterns stand for: a list of Path, each once, in order.
+
+    Of a folder these are all files directly in it, less the hidden ones.
+
+    Raises:
+        FileNotFoundError: an input stands for no file.
+    """
+    found = {}
+    for text in inputs:
+        path = Path(text).expanduser()
+        if path.is_dir():
+            files = [file for file in sorted(path.iterdir())
+                     if file.is_file() and not file.name.startswith(".")]
+        elif path.exists():
+            files = [path]
+        else:
+            names = glob.glob(str(path), recursive=True)
+            files = [Path(name) for name in sorted(names) if os.path.isfile(name)]
+        if not files:
+            raise FileNotFoundError(f"{text}: no such file, and no file matches it."
+                                    if not path.is_dir() else f"{text}: the folder has no files.")
+        found.update((file, None) for file in files)
+    return list(found)
+
+
+def number_images(paths, annotation_path=None):
+    """Image ids by path: those of a COCO annotation file by file name, else 1, 2, 3, …
+
+    Raises:
+        DatasetError: the annotation file is unusable, or does not know an image.
+    """
+    if annotation_path is None:
+        return {path: number for number, path in enumerate(paths, start=1)}
+    try:
+        entries = json.loads(Path(annotation_path).read_text(encoding="utf-8"))["images"]
+        known = {Path(entry["file_name"]).name: entry["id"] for entry in entries}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DatasetError(f"{annotation_path} is no COCO annotation file: it needs 'images' with "
+                           "'id' and 'file_name'.") from error
+    unknown = [path for path in paths if path.name not in known]
+    if unknown:
+        raise DatasetError(f"{annotation_path} does not know {unknown[0].name}; leave "
+                           "--annotations out to number the images instead.")
+    return {path: known[path.name] for path in paths}
+
+
+def check_output(text):
+    """The Path to write results to.
+
+    Raises:
+        FrcnnError: its ending is not one of KINDS, or it is a folder.
+    """
+    path = Path(text).expanduser()
+    if path.suffix.lower() not in KINDS or path.is_dir():
+        raise FrcnnError(f"--output {text}: name a file that ends in {' or '.join(KINDS)}.")
+    return path
+
+
+def chunk_size(batch_size):
+    """How many images to read at once: whole batches, and little memory."""
+    return batch_size * math.ceil(CHUNK / batch_size)
+
+
+def to_rows(path, image_id, result, class_names, category_ids):
+    """COCO results, one dict a detection, of what `detect` returned for one image.
+
+    Args:
+        path: the image's file; image_id: the id to give it.
+        result: `boxes` float32 `[N, 4]` (y1, x1, y2, x2) in pixels, `class_ids` and `scores` `[N]`.
+        class_names, category_ids: by class id, background first.
+    """
+    rows = []
+    for box, class_id, score in zip(result["boxes"], result["class_ids"], result["scores"]):
+        y1, x1, y2, x2 = (float(side) for side in box)
+        rows.append({
+            "image_id": image_id,
+            "category_id": category_ids[class_id],
+            "bbox": [round(side, 3) for side in (x1, y1, x2 - x1, y2 - y1)],
+            "score": round(float(score), 6),
+            "category_name": class_names[class_id],
+            "file_name": str(path),
+        })
+    return rows
+
+
+def write(rows, path):
+    """Writes results as JSON or CSV, by the path's ending; whole, or not at all."""
+    with replacing(path) as draft, open(draft, "w", encoding="utf-8", newline="") as file:
+        if path.suffix.lower() == ".csv":
+            _write_csv(rows, file)
+        else:
+            json.dump(rows, file, indent=1)
+
+
+def _write_csv(rows, file):
+    writer = csv.writer(file)
+    writer.writerow(COLUMNS)
+    for row in rows:
+        writer.writerow([row[name] for name in COLUMNS[:5]] + row["bbox"])
+
+
+class Artist:
+    """Writes images with their detections into a folder, as PNG of the image's name.
+
+    Raises:
+        FrcnnError: the folder is a file.
+    """
+
+    def __init__(self, folder, class_names):
+        self.folder = Path(folder).expanduser()
+        if self.folder.exists() and not self.folder.is_dir():
+            raise FrcnnError(f"--pictures {folder} is a file; name a folder.")
+        self.class_names = class_names
+        self.taken = set()
+
+    def draw(self, path, image, result):
+        """Writes one picture; images of the same name in other folders get a number."""
+        from frcnn import visualize
+
+        name, number = path.stem, 1
+        while name in self.taken:
+            number += 1
+            name = f"{path.stem}-{number}"
+        self.taken.add(name)
+        axes = visualize.display_instances(image, result["boxes"], result["class_ids"],
+                                           self.class_names, scores=result["scores"])
+        visualize.save_figure(axes, self.folder / f"{name}.png")

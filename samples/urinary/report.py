@@ -1,0 +1,63 @@
+"""What a run leaves behind when it ends: COCO figures, the loss curves, detections beside truth."""
+
+import numpy as np
+
+from frcnn import evaluate, visualize
+
+PICTURES = 6
+PICTURE_MIN_CONFIDENCE = 0.5
+
+
+def evaluate_checkpoint(checkpoint, config, dataset, folder, limit=None):
+    """Detects on a data set, and writes `metrics.json` and `detections.png` into a folder.
+
+    Args:
+        checkpoint: path of the weights.
+        config: their Config; its DETECTION_MIN_CONFIDENCE is the lowest score that counts.
+        dataset: a prepared Dataset.
+        folder: Path to write to.
+        limit: how many of the first images to take, None for all.
+
+    Returns:
+        metrics: as `frcnn.evaluate.evaluate_detections` gives them.
+    """
+    image_ids = [int(image_id) for image_id in dataset.image_ids[:limit]]
+    model = inference_model(checkpoint, config, folder)
+    results = evaluate.detect_dataset(model, dataset, image_ids)
+    metrics = evaluate.evaluate_detections(
+        dataset, results, image_ids, min(100, config.DETECTION_MAX_INSTANCES),
+        score_threshold=config.DETECTION_MIN_CONFIDENCE,
+        nms_threshold=config.DETECTION_NMS_THRESHOLD)
+    metrics["settings"]["checkpoint"] = str(checkpoint)
+    evaluate.write_metrics(metrics, folder / "metrics.json")
+    draw_detections(dataset, results, folder / "detections.png")
+    return metrics
+
+
+def inference_model(checkpoint, config, logs):
+    """A MaskRCNN in inference mode with the checkpoint's weights."""
+    from frcnn.model import MaskRCNN
+
+    model = MaskRCNN(mode="inference", config=config, model_dir=str(logs))
+    model.load_weights(str(checkpoint), by_name=True)
+    return model
+
+
+def draw_losses(history, path):
+    """Writes the loss curves as a PNG."""
+    visualize.save_figure(visualize.plot_losses(history).figure, path)
+
+
+def draw_detections(dataset, results, path):
+    """Writes a PNG of a few images, spread over the data set, with truth and detections."""
+    image_ids = sorted(results)
+    chosen = np.linspace(0, len(image_ids) - 1, min(PICTURES, len(image_ids))).round().astype(int)
+    image_ids = [image_ids[place] for place in chosen]
+    figure = visualize.draw_detections_beside_truth(
+        [dataset.load_image(image_id) for image_id in image_ids],
+        [dataset.load_boxes(image_id) for image_id in image_ids],
+        [results[image_id] for image_id in image_ids],
+        dataset.class_names,
+        titles=[str(dataset.image_info[image_id]["id"]) for image_id in image_ids],
+        score_threshold=PICTURE_MIN_CONFIDENCE)
+    visualize.save_figure(figure, path)

@@ -1,0 +1,180 @@
+"""What `--model` means: the weights to begin with, and the settings that come with them."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from frcnn import runs
+from frcnn.config import Config
+from frcnn.errors import CheckpointError, ConfigError
+
+from samples.urinary import common
+from samples.urinary.config import SyntheticConfig, UrinaryConfig
+
+WORDS = ("last", "imagenet", "coco", "none")
+COCO_BACKBONE = "resnet101"
+
+
+@dataclass
+class Start:
+    """Where training or detection begins.
+
+    `word` is one of WORDS, or "path"; `path` the checkpoint's file, for "last" and "path"; `epoch`
+    the number in its name; `config`, `class_names` (background first) and `category_ids` (the
+    source's, by class id) are what lies beside the checkpoint, or None.
+    """
+
+    word: str
+    path: Path | None = None
+    epoch: int = 0
+    config: Config | None = None
+    class_names: list = field(default_factory=list)
+    category_ids: list = field(default_factory=list)
+
+    @property
+    def pretrained(self):
+        """Whether the weights come from photographs, so that the detector's own parts are new."""
+        return self.word in ("imagenet", "coco")
+
+
+def find(model, logs):
+    """The Start that `--model` asks for; no weights are read yet.
+
+    Raises:
+        CheckpointError, FileNotFoundError: there is no such file, or none to go on from.
+    """
+    if model in ("imagenet", "coco", "none"):
+        return Start(model)
+    if model == "last":
+        return _from_file("last", Path(runs.find_last(logs, UrinaryConfig.NAME)))
+    path = Path(model)
+    if path.is_dir():
+        raise CheckpointError(f"--model {model} is a folder; name one of the .h5 files in it.")
+    if not path.is_file():
+        raise CheckpointError(f"--model {model}: there is no such file; give the path of an .h5, "
+                              f"or one of {', '.join(WORDS)}.")
+    return _from_file("path", path)
+
+
+def _from_file(word, path):
+    start = Start(word, path, runs.epoch_of(path))
+    beside = runs.metadata_path(path)
+    if beside.is_file():
+        _read_config(start, beside)
+    return start
+
+
+def _read_config(start, path):
+    """Takes settings and classes from the JSON beside a checkpoint, or from `Config.save`'s."""
+    if not path.is_file():
+        raise CheckpointError(f"--config {path}: there is no such file.")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}.") from error
+    if isinstance(content, dict) and "config" not in content:
+        start.config = Config.from_json(json.dumps(content))
+        return
+    metadata = runs.load_metadata(path)
+    start.config = metadata.config()
+    start.class_names = list(metadata.class_names)
+    start.category_ids = list(metadata.source_class_ids)
+
+
+def training_config(start, options, num_classes):
+    """The configuration to train with: the checkpoint's or the default one, and the options.
+
+    Raises:
+        ConfigError: a setting is not allowed, or does not go with the weights to begin with.
+    """
+    base = start.config or (SyntheticConfig() if options.dataset is None else UrinaryConfig())
+    settings = {"NUM_CLASSES": num_classes}
+    if start.word == "none":
+        settings["TRAIN_BN"] = True
+    if start.word == "coco":
+        settings["BACKBONE"] = COCO_BACKBONE
+    if options.batch_norm:
+        settings["TRAIN_BN"] = options.batch_norm == "train"
+    if options.learning_rate:
+        settings["LEARNING_RATE"] = options.learning_rate
+    settings.update(common.chosen_settings(options))
+    config = common.with_settings(base, **settings)
+    if start.word == "none" and not config.TRAIN_BN:
+        raise ConfigError(
+            "BatchNorm cannot be frozen over random weights: its stored statistics describe no "
+            "data, so nothing would be learned. Leave --batch-norm at 'train', or start from "
+            "--model imagenet.")
+    if start.word == "coco" and config.BACKBONE != COCO_BACKBONE:
+        raise ConfigError(f"--model coco holds a {COCO_BACKBONE}; leave --backbone out, or start "
+                          f"a {config.BACKBONE} from --model imagenet.")
+    return config
+
+
+def check_classes(start, dataset, advice):
+    """Raises CheckpointError unless a checkpoint's classes are those of the data set."""
+    names = list(dataset.class_names)
+    if start.class_names and start.class_names != names:
+        raise CheckpointError(
+            f"{start.path} was trained on {len(start.class_names) - 1} classes "
+            f"({', '.join(start.class_names[1:])}); the data set has {len(names) - 1} "
+            f"({', '.join(names[1:])}). {advice}")
+    known = start.config.NUM_CLASSES if start.config else len(names)
+    if known != len(names):
+        raise CheckpointError(f"{start.path} was trained on {known - 1} classes; the data set has "
+                              f"{len(names) - 1} ({', '.join(names[1:])}). {advice}")
+
+
+def find_trained(model, logs, config_path=None):
+    """The Start of a trained detector, for detection and evaluation.
+
+    Raises:
+        CheckpointError, FileNotFoundError: there is no such file, or no configuration beside it.
+    """
+    if model in ("imagenet", "coco", "none"):
+        raise CheckpointError(f"--model {model} is no detector trained on your classes; give the "
+                              "path of an .h5, or last.")
+    start = find(model, logs)
+    if config_path is not None:
+        _read_config(start, Path(config_path))
+    if start.config is None:
+        raise CheckpointError(
+            f"No configuration lies beside {start.path}. Put the .json of its training there, or "
+            "write one with Config.save() and name it with --config.")
+    return start
+
+
+def detection_config(start, options, **settings):
+    """The configuration of a trained detector, with the command line's and other settings."""
+    if options.batch_size:
+        settings["IMAGES_PER_GPU"] = options.batch_size
+    return common.with_settings(start.config, **settings)
+
+
+def class_names(start):
+    """Names by class id; numbers where the checkpoint has none."""
+    return start.class_names or ["BG"] + [f"class {class_id}" for class_id
+                                          in range(1, start.config.NUM_CLASSES)]
+
+
+def category_ids(start):
+    """The training data's own category ids by class id; the class ids where there are none."""
+    return start.category_ids or list(range(start.config.NUM_CLASSES))
+
+
+def load(model, start, new_head=False):
+    """Loads the weights of a Start into a MaskRCNN; "none" loads nothing.
+
+    Args:
+        new_head: leave out the layers whose shape depends on the classes.
+    """
+    from frcnn import checkpoints, download
+
+    exclude = checkpoints.HEAD_OUTPUT_LAYERS if new_head else None
+    if start.word == "imagenet":
+        checkpoints.load_imagenet_weights(
+            model.keras_model, download.get_imagenet_weights(model.config.BACKBONE, verbose=1))
+    elif start.word == "coco":
+        checkpoints.load_coco_weights(
+            model.keras_model, download.get_coco_weights(verbose=1), exclude)
+    elif start.path is not None:
+        model.load_weights(str(start.path), by_name=True, exclude=exclude)

@@ -1,0 +1,218 @@
+"""Trains the detector on urine sediment, then evaluates it.
+
+    python samples/urinary/train.py                      synthetic micrographs, from nothing
+    python samples/urinary/train.py --dataset DIR        your own, COCO style
+    python samples/urinary/train.py --help               everything else
+"""
+
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+if __package__ in (None, ""):  # started as a script: find the packages from the project's folder
+    sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from frcnn.errors import ConfigError
+
+from samples.urinary import common, starts
+from samples.urinary.config import (
+    EPOCHS,
+    EVALUATION_MIN_CONFIDENCE,
+    HEAD_SHARE,
+    SYNTHETIC_EPOCHS,
+)
+
+DESCRIPTION = """\
+Trains Faster R-CNN with a feature pyramid on micrographs, then evaluates it on the subset 'val'.
+
+Without arguments it trains from random weights on synthetic urine sediment, which it draws once.
+With --dataset it trains on your own images:
+
+  DIR/annotations/instances_train.json   boxes and classes in COCO's format
+  DIR/annotations/instances_val.json
+  DIR/train/                             the images that the first file names
+  DIR/val/                               the images that the second names
+
+The classes are those of the annotation file. Everything that a run makes lies in one folder,
+LOGS/ury<date>T<time>: a checkpoint for each epoch, the configuration as JSON, TensorBoard's logs,
+and at the end metrics.json, losses.png and detections.png.
+"""
+
+EPILOG = """\
+examples:
+  train.py --dataset ~/sediment --model imagenet --epochs 40
+  train.py --dataset ~/sediment --model last --epochs 60     go on with the newest run, up to 60
+  train.py --dataset ~/sediment --backbone densenet121 --image-size 768 --batch-size 1
+"""
+
+
+@dataclass
+class Stage:
+    """A stretch of training: which layers, and up to which epoch of the whole run."""
+
+    layers: str
+    until: int
+
+
+def build_parser():
+    """The command line's parser."""
+    parser = common.Parser(prog="train.py", description=DESCRIPTION, epilog=EPILOG)
+    data = parser.add_argument_group("data and weights")
+    data.add_argument("--dataset", metavar="DIR",
+                      help="data set in COCO's layout (default: synthetic micrographs)")
+    data.add_argument("--model", default="none", metavar="WEIGHTS",
+                      help="weights to begin with: 'none' (random, the default), 'imagenet' (the "
+                           "backbone trained on photographs), 'coco' (a whole ResNet-101 detector "
+                           "trained on photographs), 'last' (go on with the newest run in LOGS), "
+                           "or the path of an .h5 file")
+    data.add_argument("--new-head", action="store_true",
+                      help="leave out the checkpoint's last layers, which know its classes; for a "
+                           "checkpoint that was trained on other classes")
+    model = parser.add_argument_group("model")
+    common.add_model_options(model)
+    model.add_argument("--batch-norm", choices=("train", "freeze"),
+                       help="whether BatchNorm follows the batches or keeps its stored statistics "
+                            "(default: train from random weights, freeze from pretrained ones)")
+    _add_training_options(parser.add_argument_group("training"))
+    return parser
+
+
+def _add_training_options(group):
+    group.add_argument("--epochs", type=common.positive_integer, metavar="N",
+                       help="epochs in all, those of a run that goes on included (default: "
+                            f"{EPOCHS}; {SYNTHETIC_EPOCHS} for the synthetic micrographs)")
+    group.add_argument("--layers", metavar="WHICH",
+                       help="layers to train: heads, 5+, 4+, 3+, all, or a regular expression over "
+                            "layer names (default: all; from pretrained weights first heads, for a "
+                            f"share of {HEAD_SHARE:.0%} of the epochs, then all)")
+    group.add_argument("--learning-rate", type=common.positive_number, metavar="RATE",
+                       help="the highest rate; it warms up to it and decays from it (default: the "
+                            "configuration's LEARNING_RATE)")
+    group.add_argument("--augmentation", choices=("flip", "none"), default="flip",
+                       help="how training images are varied (default: flip)")
+    group.add_argument("--steps", type=common.positive_integer, metavar="N",
+                       help="batches an epoch (default: every image once)")
+    group.add_argument("--val-images", type=common.positive_integer, metavar="N",
+                       help="evaluate on the first N images of val only (default: all)")
+    group.add_argument("--seed", type=common.whole_number, default=0, metavar="N",
+                       help="start of all random numbers (default: 0)")
+    group.add_argument("--logs", default="logs", metavar="LOGS",
+                       help="folder of all runs (default: logs)")
+
+
+def plan_stages(options, start):
+    """The stages of a run, as a list of Stage.
+
+    Raises:
+        ConfigError: the run to go on with has had all its epochs.
+    """
+    epochs = options.epochs or (SYNTHETIC_EPOCHS if options.dataset is None else EPOCHS)
+    if start.epoch >= epochs:
+        raise ConfigError(f"{start.path} has had {start.epoch} epochs already; --epochs "
+                                 f"counts them all, so give more than {start.epoch}.")
+    if options.layers:
+        return [Stage(options.layers, epochs)]
+    if start.pretrained or options.new_head:
+        heads = start.epoch + max(1, round(HEAD_SHARE * (epochs - start.epoch)))
+        if heads < epochs:
+            return [Stage("heads", heads), Stage("all", epochs)]
+    return [Stage("all", epochs)]
+
+
+def _introduce(folder, train, val, config, options, stages):
+    """Says what is about to happen, before the slow parts begin."""
+    plan = ", then ".join(f"{stage.layers} up to epoch {stage.until}" for stage in stages)
+    print(f"data set      {folder}")
+    print(f"  train       {common.describe(train)}")
+    print(f"  val         {common.describe(val)}")
+    print(f"  classes     {', '.join(train.class_names[1:])}")
+    print(f"model         {config.BACKBONE} from {options.model}, images of "
+          f"{config.IMAGE_MAX_DIM} pixels, {config.BATCH_SIZE} at once, {config.PRECISION}")
+    print(f"layers        {plan}", flush=True)
+
+
+def _build(config, start, options):
+    """The MaskRCNN to train, with the weights to begin with."""
+    import keras
+
+    from frcnn.model import MaskRCNN
+
+    keras.utils.set_random_seed(options.seed)
+    model = MaskRCNN(mode="training", config=config, model_dir=options.logs)
+    starts.load(model, start, options.new_head)
+    if start.epoch == 0:
+        model.set_log_dir()  # a run of its own, not one that goes on
+    print(f"log folder    {model.log_dir}", flush=True)
+    return model
+
+
+def _train(model, train, val, config, options, stages):
+    augmentation = None if options.augmentation == "none" else options.augmentation
+    for stage in stages:
+        if stage.until > model.epoch:
+            model.train(train, val, learning_rate=config.LEARNING_RATE, epochs=stage.until,
+                        layers=stage.layers, augmentation=augmentation,
+                        schedule="warmup_cosine", seed=options.seed)
+
+
+def _report(model, val, config, options, began):
+    """Evaluates the last checkpoint, writes the pictures, and says where everything lies."""
+    from samples.urinary import report
+
+    folder, checkpoint = Path(model.log_dir), _last_checkpoint(model)
+    report.draw_losses(model.history, folder / "losses.png")
+    config = common.with_settings(config, DETECTION_MIN_CONFIDENCE=EVALUATION_MIN_CONFIDENCE)
+    metrics = report.evaluate_checkpoint(checkpoint, config, val, folder, options.val_images)
+    print(f"\n{report.evaluate.format_table(metrics)}\n")
+    print(f"figures       {folder / 'metrics.json'}")
+    print(f"loss curves   {folder / 'losses.png'}")
+    print(f"detections    {folder / 'detections.png'}")
+    print(f"weights       {checkpoint}")
+    print(f"{(time.monotonic() - began) / 60:.1f} minutes in all; everything lies in {folder}")
+
+
+def _last_checkpoint(model):
+    """The newest checkpoint of the model's run, or None."""
+    found = sorted(Path(model.log_dir or ".").glob("mask_rcnn_*_[0-9][0-9][0-9][0-9].h5"))
+    return found[-1] if found else None
+
+
+def _say_stopped(model, options):
+    checkpoint = _last_checkpoint(model)
+    print()
+    if checkpoint is None:
+        print("Stopped before the first epoch had ended: there is no checkpoint.")
+    else:
+        print(f"Stopped. The last checkpoint is {checkpoint}; go on from it with --model last.")
+
+
+@common.program
+def main(argv=None):
+    """Runs the program; returns its exit code."""
+    began = time.monotonic()
+    options = build_parser().parse_args(argv)
+    start = starts.find(options.model, options.logs)
+    if options.new_head:
+        start.epoch = 0  # a run of its own, whatever the file's name says
+    stages = plan_stages(options, start)
+    folder = common.dataset_folder(options.dataset)
+    train, val = common.load_subset(folder, "train"), common.load_subset(folder, "val")
+    common.check_same_classes(train.class_names, val, "The subset 'train'",
+                              "Both annotation files must list the same categories.")
+    if not options.new_head:
+        starts.check_classes(start, train, "Add --new-head to keep all other layers.")
+    config = starts.training_config(start, options, train.num_classes)
+    _introduce(folder, train, val, config, options, stages)
+    model = _build(config, start, options)
+    try:
+        _train(model, train, val, config, options, stages)
+        _report(model, val, config, options, began)
+    except KeyboardInterrupt:
+        _say_stopped(model, options)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
