@@ -1,6 +1,8 @@
 """Fixtures that several test files share."""
 
+import importlib.util
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +11,36 @@ from PIL import Image
 # Category ids with a gap, not in order; the classes are rectangles of these colours.
 COCO_CATEGORIES = {7: "square", 2: "bar", 11: "slab"}
 COCO_COLOURS = {7: (220, 40, 40), 2: (40, 200, 60), 11: (50, 80, 230)}
+
+
+@pytest.fixture(scope="session")
+def golden_dir():
+    """The folder of the reference's outputs; its README says what is in it."""
+    return Path(__file__).with_name("golden")
+
+
+@pytest.fixture(scope="session")
+def functions(golden_dir):
+    """Inputs and outputs of the reference's functions, by key."""
+    with np.load(golden_dir / "functions.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="session")
+def golden_model(golden_dir):
+    """Outputs of the reference's whole detector with the formula's weights, by key."""
+    with np.load(golden_dir / "model_resnet50.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="session")
+def reference_weights(golden_dir):
+    """The module with `formula_weight` and `write_checkpoint`."""
+    path = golden_dir / "reference_weights.py"
+    spec = importlib.util.spec_from_file_location("reference_weights", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
