@@ -1,0 +1,39 @@
+"""Looking into a detector: what a tensor inside it holds for an image."""
+
+from collections import OrderedDict
+
+import keras
+import numpy as np
+
+
+def log(text, array=None):
+    """Prints a text and, of an array, its shape, minimum, maximum and dtype."""
+    if array is not None:
+        array = np.asarray(array)
+        low, high = (array.min(), array.max()) if array.size else ("", "")
+        text = f"{text:25} shape: {array.shape!s:20} min: {low:10.5f} max: {high:10.5f} " \
+            f"{array.dtype}" if array.size else f"{text:25} shape: {array.shape!s:20} {array.dtype}"
+    print(text)
+
+
+def run_tensors(model, inputs, outputs):
+    """Evaluates tensors inside a functional model.
+
+    Args:
+        model: keras.Model.
+        inputs: what the model takes.
+        outputs: list of (name, symbolic tensor), as `model.get_layer(name).output`.
+
+    Returns:
+        OrderedDict of NumPy arrays, by name.
+    """
+    outputs = OrderedDict(outputs)
+    for name, tensor in outputs.items():
+        if tensor is None:
+            raise ValueError(f"The tensor given for {name!r} is None; take one from "
+                             "keras_model.get_layer(layer_name).output.")
+    # The model's own class, so that the kernels are picked in the same way.
+    inner = keras.Model(model.inputs, list(outputs.values()))
+    results = inner.predict_on_batch(inputs)
+    results = results if isinstance(results, (list, tuple)) else [results]
+    return OrderedDict(zip(outputs, map(np.asarray, results)))

@@ -1,0 +1,320 @@
+"""MaskRCNN: build, load, train, detect. The name is the reference's; there is no mask head."""
+
+import logging
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from frcnn import checkpoints, download, runs
+from frcnn.anchors import pyramid_anchors
+from frcnn.boxes import norm_boxes
+from frcnn.loader import DetectionSequence
+from frcnn.model import inference, training
+from frcnn.model.detector import Detector, build_detector
+from frcnn.model.inspection import run_tensors
+
+log = logging.getLogger(__name__)
+
+
+class MaskRCNN:
+    """The detector with everything around it.
+
+    Args:
+        mode: "training" or "inference".
+        config: Config.
+        model_dir: folder of all runs; a run's own folder is made in it when training starts.
+        seed: of the weights and of the RoI sampling; None draws one.
+
+    Attributes:
+        keras_model: the `keras.Model` (see `frcnn.model.detector`).
+        log_dir, checkpoint_path, epoch: the run's folder, the path of its checkpoints with
+            `*epoch*` in place of the number, and how many epochs are done.
+        history: dict of lists: each epoch's figures, after training.
+        last_checkpoint: path of the newest checkpoint that training wrote, or None.
+    """
+
+    def __init__(self, mode, config, model_dir, seed=None):
+        if mode not in ("training", "inference"):
+            raise ValueError(f'mode is {mode!r}; allowed are "training" and "inference".')
+        self.mode, self.config, self.model_dir, self.seed = mode, config, str(model_dir), seed
+        self.history, self.last_checkpoint = {}, None
+        self.anchors = None
+        self._anchor_cache = {}
+        self._weights_are_random = True
+        self._saver = None
+        self.set_log_dir()
+        self.keras_model = self.build(mode, config)
+
+    def build(self, mode, config):
+        """Builds the Keras model, with fresh random weights."""
+        if self.seed is not None:
+            keras.utils.set_random_seed(self.seed)
+        model = build_detector(mode, config, self.seed)
+        if mode == "inference":
+            # `detect` needs the first output alone; leaving the rest saves copying them.
+            self._detection_model = Detector(model.inputs, model.outputs[0], config)
+        return model
+
+    # --- weights and folders ------------------------------------------------------------------
+
+    def load_weights(self, filepath, by_name=True, exclude=None, allow_missing=False):
+        """Loads a checkpoint, and takes up its epoch and folder; see `checkpoints.load_weights`.
+
+        Returns:
+            The report: what was loaded, ignored and missing.
+
+        Raises:
+            CheckpointError, FileNotFoundError: the file cannot be used; nothing has changed.
+        """
+        report = checkpoints.load_weights(self.keras_model, filepath, by_name, exclude,
+                                          allow_missing)
+        self._weights_are_random = False
+        self.set_log_dir(filepath)
+        return report
+
+    def load_imagenet_weights(self, filepath=None):
+        """Loads ImageNet weights into the backbone; the rest stays random.
+
+        Args:
+            filepath: default `get_imagenet_weights()`.
+        """
+        report = checkpoints.load_imagenet_weights(
+            self.keras_model, filepath or self.get_imagenet_weights())
+        self._weights_are_random = False
+        return report
+
+    def get_imagenet_weights(self):
+        """Downloads the backbone's ImageNet weights, once; returns the file's path."""
+        return download.get_imagenet_weights(self.config.BACKBONE, verbose=1)
+
+    def find_last(self):
+        """The newest checkpoint of the newest run of this NAME; FileNotFoundError if none."""
+        return runs.find_last(self.model_dir, self._run_name)
+
+    def set_log_dir(self, model_path=None):
+        """Sets log_dir, checkpoint_path and epoch, from a checkpoint's path or for a new run."""
+        self.epoch = runs.epoch_of(model_path) if model_path else 0
+        self.log_dir = runs.run_folder(self.model_dir, self._run_name, model_path)
+        self.checkpoint_path = str(
+            Path(self.log_dir) / f"mask_rcnn_{self._run_name.lower()}_*epoch*.h5")
+
+    @property
+    def _run_name(self):
+        return self.config.NAME or "frcnn"
+
+    # --- training -----------------------------------------------------------------------------
+
+    def compile(self, learning_rate, momentum=None, jit_compile="auto"):
+        """Gives the model its optimizer; `train` does so by itself."""
+        training.compile_detector(self.keras_model, self.config, learning_rate, momentum,
+                                  jit_compile)
+
+    def set_trainable(self, layer_regex, keras_model=None, verbose=0):
+        """Makes the layers trainable whose whole name matches, and no others."""
+        return training.set_trainable(keras_model or self.keras_model, layer_regex, verbose)
+
+    def train(self, train_dataset, val_dataset, learning_rate, epochs, layers, augmentation=None,
+              custom_callbacks=None, no_augmentation_sources=None, *, schedule="constant",
+              schedule_start=None, seed=None, workers=2, jit_compile="auto", verbose=1):
+        """Trains, and leaves a checkpoint, its JSON, TensorBoard logs and history.json an epoch.
+
+        Args:
+            train_dataset, val_dataset: prepared Datasets; val_dataset may be None.
+            learning_rate: a number or a Keras schedule.
+            epochs: the running total: a model at epoch 3 trained with 5 trains two more.
+            layers: "heads", "3+", "4+", "5+", "all" or a regular expression of layer names.
+            augmentation: see `frcnn.augment`; None augments nothing.
+            custom_callbacks: further Keras callbacks.
+            no_augmentation_sources: sources whose images are not augmented.
+            schedule: "constant", "warmup_step" or "warmup_cosine"; see `training.WarmupSchedule`.
+            schedule_start: the epoch at which the schedule began, for a run that goes on; default
+                the current one.
+            seed: of the data's order and augmentation; default the model's.
+            workers: threads that prepare batches.
+            verbose: 1 shows a progress bar with the four losses.
+
+        Raises:
+            ValueError: an argument is unfit. DatasetError, ImageError: the data are.
+        """
+        self._check_training(learning_rate, epochs, schedule)
+        chosen = self.set_trainable(training.layer_pattern(layers))
+        batches, val_batches = self._sequences(
+            train_dataset, val_dataset, augmentation, no_augmentation_sources, seed, workers)
+        start = self.epoch if schedule_start is None else schedule_start
+        rate = self._learning_rate(learning_rate, schedule, len(batches), start, epochs)
+        self.compile(rate, jit_compile=jit_compile)
+
+        Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+        log.info("epochs %d to %d, %d layers, checkpoints in %s", self.epoch + 1, epochs,
+                 len(chosen), self.log_dir)
+        saver = training.SaveCheckpoint(self.log_dir, self.config, train_dataset)
+        history = training.WriteHistory(self.log_dir, self.epoch)
+        try:
+            self.keras_model.fit(
+                batches, validation_data=val_batches, initial_epoch=self.epoch, epochs=epochs,
+                callbacks=[saver, history, *training.tensorboard(self.log_dir),
+                           *(custom_callbacks or [])],
+                verbose=verbose)
+        except Exception as error:
+            # Keras and TensorFlow wrap an error of the loader until it cannot be recognised.
+            failure = batches.failure or (val_batches and val_batches.failure)
+            if failure and failure is not error:
+                raise failure from None
+            raise
+        finally:
+            self.history = history.history
+            if saver.last:
+                self.last_checkpoint = saver.last
+                self.epoch = runs.epoch_of(saver.last)
+        self._weights_are_random = False
+
+    def _check_training(self, learning_rate, epochs, schedule):
+        if self.mode != "training":
+            raise ValueError('train needs a model built with mode="training".')
+        if schedule not in training.SCHEDULES:
+            raise ValueError(f"schedule is {schedule!r}; allowed are "
+                             + ", ".join(training.SCHEDULES) + ".")
+        if isinstance(learning_rate, (int, float)) and not learning_rate > 0:
+            raise ValueError(f"learning_rate is {learning_rate}; it must be above 0.")
+        if epochs <= self.epoch:
+            raise ValueError(f"epochs is {epochs}, the running total, but the model has already "
+                             f"trained {self.epoch}; ask for more.")
+        if self._weights_are_random and not self.config.TRAIN_BN:
+            warnings.warn(
+                "BatchNorm is frozen (TRAIN_BN=False) over random weights: its stored statistics "
+                "fit nothing, so the network can hardly learn. Load weights first, or set "
+                "TRAIN_BN=True.", stacklevel=3)
+
+    def _sequences(self, train_dataset, val_dataset, augmentation, no_augmentation_sources, seed,
+                   workers):
+        config = self.config
+        common = {
+            "random_rois": 0 if config.USE_RPN_ROIS else config.POST_NMS_ROIS_TRAINING,
+            "seed": self.seed if seed is None else seed, "workers": workers,
+        }
+        batches = DetectionSequence(
+            train_dataset, config, augmentation=augmentation, steps=config.STEPS_PER_EPOCH,
+            no_augmentation_sources=no_augmentation_sources, initial_epoch=self.epoch, **common)
+        if val_dataset is None:
+            return batches, None
+        val_batches = DetectionSequence(val_dataset, config, shuffle=False,
+                                        steps=config.VALIDATION_STEPS, **common)
+        return batches, val_batches
+
+    def _learning_rate(self, learning_rate, schedule, steps, start, epochs):
+        if schedule == "constant" or not isinstance(learning_rate, (int, float)):
+            return learning_rate
+        return training.WarmupSchedule(learning_rate, steps * (epochs - start), schedule,
+                                       first_step=steps * (self.epoch - start))
+
+    # --- detection ----------------------------------------------------------------------------
+
+    def detect(self, images, verbose=0):
+        """Finds the objects in images.
+
+        Args:
+            images: list of uint8 `[h, w, C]`, any number, of any sizes.
+            verbose: 1 shows a progress bar.
+
+        Returns:
+            A list of dicts, one an image, best first: `rois` int32 `[N, 4]` and `boxes` float32
+            `[N, 4]`, (y1, x1, y2, x2) in the image's own pixels, rounded and not; `class_ids`
+            int32 `[N]`; `scores` float32 `[N]`.
+        """
+        self._check_inference("detect")
+        images = [inference.check_image(image, i, self.config) for i, image in enumerate(images)]
+        results = [None] * len(images)
+        shapes = [image.shape for image in images]
+        same_shape = self.config.IMAGE_RESIZE_MODE in ("square", "crop")
+        batches = inference.batches_by_shape(
+            [(1,)] * len(images) if same_shape else shapes, self.config.BATCH_SIZE)
+        for indices in _progress(list(batches), verbose):
+            molded, metas, windows = self.mold_inputs([images[i] for i in indices])
+            detections = self._detection_model.predict_on_batch([molded, metas])
+            for i, rows, window in zip(indices, np.asarray(detections), windows):
+                results[i] = inference.as_result(*self.unmold_detections(
+                    rows, shapes[i], molded.shape[1:], window))
+        return results
+
+    def detect_molded(self, molded_images, image_metas, verbose=0):
+        """Finds the objects in images that are molded already, in their own pixels.
+
+        Args:
+            molded_images: float32 `[B, H, W, C]`, or a list of them, of one shape.
+            image_metas: `[B, META]`; the windows in them are not undone.
+
+        Returns:
+            A list of dicts as `detect`'s, boxes in pixels of the molded image.
+        """
+        self._check_inference("detect_molded")
+        molded, metas = np.stack(molded_images), np.stack(image_metas).astype(np.float32)
+        detections = np.asarray(self._detection_model.predict_on_batch([molded, metas]))
+        window = (0, 0, *molded.shape[1:3])
+        return [inference.as_result(*self.unmold_detections(
+            rows, molded.shape[1:], molded.shape[1:], window)) for rows in detections]
+
+    def mold_inputs(self, images):
+        """Resizes, pads and molds images that end up with one shape.
+
+        Returns:
+            molded images float32 `[B, H, W, C]`, metas float32 `[B, META]`, windows `[B, 4]`.
+        """
+        molded, metas, windows = inference.mold_inputs(images, self.config)
+        return np.stack(molded), np.stack(metas).astype(np.float32), np.stack(windows)
+
+    def unmold_detections(self, detections, original_image_shape, image_shape, window):
+        """One image's detections in its own pixels; see `inference.unmold_detections`."""
+        return inference.unmold_detections(detections, original_image_shape, image_shape, window)
+
+    def _check_inference(self, what):
+        if self.mode != "inference":
+            raise ValueError(f'{what} needs a model built with mode="inference".')
+
+    # --- inspection ---------------------------------------------------------------------------
+
+    def get_anchors(self, image_shape):
+        """Anchors of a molded image, normalized, float32 `[A, 4]`.
+
+        `self.anchors` then holds the same in pixels.
+        """
+        self.anchors = pyramid_anchors(self.config, image_shape)
+        key = tuple(image_shape[:2])
+        if key not in self._anchor_cache:
+            self._anchor_cache[key] = norm_boxes(self.anchors, key).astype(np.float32)
+        return self._anchor_cache[key]
+
+    def get_trainable_layers(self):
+        """All layers with weights, those of nested models included."""
+        layers = []
+        for layer in self.keras_model.layers:
+            inner = layer.layers if isinstance(layer, keras.Model) else [layer]
+            layers += [each for each in inner if each.weights]
+        return layers
+
+    def run_graph(self, images, outputs, image_metas=None):
+        """Evaluates tensors inside the model for images of one molded shape.
+
+        Args:
+            images: list of uint8 `[h, w, C]`; with `image_metas`, molded images instead.
+            outputs: list of (name, tensor), as `keras_model.get_layer(name).output`.
+            image_metas: `[B, META]`.
+
+        Returns:
+            OrderedDict of NumPy arrays, by name.
+        """
+        self._check_inference("run_graph")
+        if image_metas is None:
+            molded, metas, _ = self.mold_inputs(images)
+        else:
+            molded, metas = np.stack(images), np.stack(image_metas).astype(np.float32)
+        return run_tensors(self.keras_model, [molded, metas], outputs)
+
+
+def _progress(batches, verbose):
+    if not verbose:
+        return batches
+    from tqdm import tqdm
+
+    return tqdm(batches, desc="detect", unit="batch")
