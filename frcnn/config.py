@@ -5,8 +5,10 @@ settings of the mask head. Subclass it and override class attributes, or pass th
 """
 
 import importlib
+import inspect
 import json
 from pathlib import Path
+from types import MethodType
 
 import numpy as np
 
@@ -42,7 +44,8 @@ class Config:
     VALIDATION_STEPS = None
 
     # One of BACKBONES, or a callable like `frcnn.model.resnet_graph`'s result for a new family;
-    # a callable needs COMPUTE_BACKBONE_SHAPE(image_shape) -> [5, (height, width)].
+    # a callable needs COMPUTE_BACKBONE_SHAPE(image_shape) -> [5, (height, width)]. Both are stored
+    # by import path, so they should be functions of a module.
     BACKBONE = "resnet101"
     COMPUTE_BACKBONE_SHAPE = None
     BACKBONE_STRIDES = [4, 8, 16, 32, 64]
@@ -96,15 +99,26 @@ class Config:
     def __init__(self, **settings):
         for name, value in settings.items():
             if name not in self.setting_names():
-                raise ConfigError(f"Config has no setting {name!r}; see Config().display() for all.")
+                raise ConfigError(f"Config has no setting {name!r}; Config().display() lists "
+                                  "all.")
             setattr(self, name, value)
-        self._derive()
+        self._free_functions()
         self.check()
+        self._derive()
 
     @classmethod
     def setting_names(cls):
         """Names of all settings, in alphabetical order."""
         return [name for name in dir(cls) if name.isupper()]
+
+    def _free_functions(self):
+        """A function that a class merely names, as `BACKBONE = build`, is no method of it."""
+        for name in _CALLABLES:
+            value = getattr(self, name)
+            if inspect.ismethod(value) and value.__self__ is self:
+                owner = next(base for base in type(self).__mro__ if name in vars(base))
+                if not value.__qualname__.startswith(owner.__qualname__ + "."):
+                    setattr(self, name, value.__func__)
 
     def _derive(self):
         self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
@@ -153,7 +167,8 @@ class Config:
 
     def _check_image(self):
         mode = self.IMAGE_RESIZE_MODE
-        self._require("IMAGE_RESIZE_MODE", mode in RESIZE_MODES, "one of " + ", ".join(RESIZE_MODES))
+        self._require("IMAGE_RESIZE_MODE", mode in RESIZE_MODES,
+                      "one of " + ", ".join(RESIZE_MODES))
         if mode in ("square", "crop"):
             name = "IMAGE_MAX_DIM" if mode == "square" else "IMAGE_MIN_DIM"
             self._require(name, getattr(self, name) % 64 == 0,
@@ -161,21 +176,19 @@ class Config:
                           "halve evenly")
         self._require("IMAGE_MIN_DIM", self.IMAGE_MIN_DIM <= self.IMAGE_MAX_DIM or mode == "crop",
                       f"at most IMAGE_MAX_DIM ({self.IMAGE_MAX_DIM})")
-        self._require("MEAN_PIXEL", np.size(self.MEAN_PIXEL) == self.IMAGE_CHANNEL_COUNT,
+        self._require("MEAN_PIXEL", _is_numbers(self.MEAN_PIXEL, self.IMAGE_CHANNEL_COUNT),
                       f"one number for each of IMAGE_CHANNEL_COUNT ({self.IMAGE_CHANNEL_COUNT})")
 
     def _check_anchors(self):
-        strides = list(self.BACKBONE_STRIDES)
-        self._require("BACKBONE_STRIDES", len(strides) == 5, "five numbers, for P2 to P6")
-        self._require("RPN_ANCHOR_SCALES",
-                      len(self.RPN_ANCHOR_SCALES) == 5 and min(self.RPN_ANCHOR_SCALES) > 0,
+        self._require("BACKBONE_STRIDES", _is_numbers(self.BACKBONE_STRIDES, 5, above_zero=True),
                       "five numbers above 0, for P2 to P6")
-        self._require("RPN_ANCHOR_RATIOS",
-                      len(self.RPN_ANCHOR_RATIOS) > 0 and min(self.RPN_ANCHOR_RATIOS) > 0,
+        self._require("RPN_ANCHOR_SCALES", _is_numbers(self.RPN_ANCHOR_SCALES, 5, above_zero=True),
+                      "five numbers above 0, for P2 to P6")
+        self._require("RPN_ANCHOR_RATIOS", _is_numbers(self.RPN_ANCHOR_RATIOS, above_zero=True),
                       "a list of numbers above 0")
         for name in ("RPN_BBOX_STD_DEV", "BBOX_STD_DEV"):
-            values = np.asarray(getattr(self, name), float)
-            self._require(name, values.shape == (4,) and (values > 0).all(), "four numbers above 0")
+            self._require(name, _is_numbers(getattr(self, name), 4, above_zero=True),
+                          "four numbers above 0")
 
     def _check_losses(self):
         weights = self.LOSS_WEIGHTS
@@ -201,7 +214,7 @@ class Config:
     def to_json(self):
         """The settings as a JSON text; derived attributes are left out, callables named by path."""
         settings = {name: _to_plain(name, getattr(self, name)) for name in self.setting_names()}
-        return json.dumps(settings, indent=2)
+        return json.dumps(settings, indent=2, default=_plain_part)
 
     @classmethod
     def from_json(cls, text):
@@ -251,14 +264,31 @@ def _is_number(value):
         and np.isfinite(value)
 
 
+def _is_numbers(values, length=None, above_zero=False):
+    """Whether it is a flat list of finite numbers, of that length if one is given."""
+    try:
+        values = np.asarray(values)
+    except ValueError:  # nested lists of different lengths
+        return False
+    return values.ndim == 1 and values.dtype.kind in "iuf" and bool(np.isfinite(values).all()) \
+        and len(values) > 0 and length in (None, len(values)) \
+        and not (above_zero and values.min() <= 0)
+
+
 def _to_plain(name, value):
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, np.generic):
-        return value.item()
     if callable(value):
+        if not hasattr(value, "__qualname__"):
+            raise ConfigError(f"{name} is {value!r}, which has no name to store it by; allowed is "
+                              "a function or class of a module.")
         return f"{value.__module__}:{value.__qualname__}"
     return value
+
+
+def _plain_part(value):
+    """What JSON does not know, also inside lists and dicts."""
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return value.item() if isinstance(value, np.generic) else str(value)
 
 
 def _from_plain(name, value):
@@ -271,10 +301,14 @@ def _from_plain(name, value):
 
 def _import_callable(name, path):
     module, _, attribute = path.partition(":")
+    owner, found = None, None
     try:
         found = importlib.import_module(module)
         for part in attribute.split("."):
-            found = getattr(found, part)
+            owner, found = found, getattr(found, part)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{name} names {path!r}, which cannot be imported: {error}.") from error
+    if inspect.isfunction(found) and inspect.isclass(owner) and issubclass(owner, Config) \
+            and not isinstance(inspect.getattr_static(owner, part), staticmethod):
+        return MethodType(found, owner())
     return found
