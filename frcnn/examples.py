@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from frcnn.augment import keep_visible, resolve
-from frcnn.errors import ConfigError, DatasetError, ImageError
+from frcnn.errors import ConfigError, DatasetError
 from frcnn.images import compose_image_meta, read_image_size, resize_image
 
 
@@ -38,13 +38,15 @@ def load_image_gt(dataset, config, image_id, augment=False, *, augmentation=None
         image_meta: float `[12 + NUM_CLASSES]`, see `compose_image_meta`. Its original shape is the
             augmented image's; its active classes are those that the image's source has labels for.
         class_ids: int32 `[N]`, negative for crowd regions.
-        boxes: float32 `[N, 4]`, (y1, x1, y2, x2) in pixels of the resized image. In the mode
-            "crop" boxes are cut at the crop's edge, and dropped as `keep_visible` says.
+        boxes: float32 `[N, 4]`, (y1, x1, y2, x2) in pixels of the resized image. Those that an
+            augmentation or a crop moves beyond the edge are cut or dropped as `keep_visible` says.
 
     Raises:
-        ImageError: the image is unreadable, or not of IMAGE_CHANNEL_COUNT channels.
-        DatasetError: the image's boxes cannot be used.
+        ImageError: the image is unreadable.
+        DatasetError: the image is not of IMAGE_CHANNEL_COUNT channels, its boxes cannot be used, or
+            the data set has more classes than NUM_CLASSES.
     """
+    check_classes(dataset, config)
     rng = np.random.default_rng(rng)
     augmentation = resolve("flip" if augmentation is None and augment else augmentation)
     image = _load_pixels(dataset, config, image_id)
@@ -65,12 +67,20 @@ def load_image_gt(dataset, config, image_id, augment=False, *, augmentation=None
     return Example(image, meta, class_ids, boxes)
 
 
+def check_classes(dataset, config):
+    """Raises DatasetError when a data set has more classes than the model is built for."""
+    if dataset.num_classes > config.NUM_CLASSES:
+        raise DatasetError(
+            f"The data set has {dataset.num_classes} classes, background included, but NUM_CLASSES "
+            f"is {config.NUM_CLASSES}; set it to {dataset.num_classes}.")
+
+
 def _load_pixels(dataset, config, image_id):
     image = np.asarray(dataset.load_image(image_id))
     if image.ndim == 2:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] != config.IMAGE_CHANNEL_COUNT:
-        raise ImageError(
+        raise DatasetError(
             f"{dataset.image_reference(image_id)} is loaded with the shape {image.shape}, but "
             f"IMAGE_CHANNEL_COUNT is {config.IMAGE_CHANNEL_COUNT}. Set the data set's "
             "image_channels to the same number, or convert in load_image.")
@@ -113,7 +123,7 @@ def _augmented(augmentation, image, boxes, class_ids, rng):
         raise ConfigError(f"The augmentation {augmentation!r} returned an image of the shape "
                           f"{np.shape(image)}, boxes of {boxes.shape} and {len(class_ids)} class "
                           "ids; they must be [H, W, C], [N, 4] and [N].")
-    return image, boxes, class_ids
+    return image, *keep_visible(boxes, class_ids, image.shape)
 
 
 def _move_boxes(boxes, class_ids, original_shape, shape, window, scale, crop):
@@ -127,9 +137,10 @@ def _move_boxes(boxes, class_ids, original_shape, shape, window, scale, crop):
         shift = (-crop[0], -crop[1])
     factor = np.array([scaled[0] / height, scaled[1] / width] * 2)
     moved = (boxes * factor + np.array(shift * 2)).astype(np.float32)
-    if crop is None:
-        return moved, class_ids
-    return keep_visible(moved, class_ids, shape)
+    if crop is not None:
+        return keep_visible(moved, class_ids, shape)
+    filled = (moved[:, 2:] > moved[:, :2]).all(axis=1)  # a hair's breadth can be lost to rounding
+    return moved[filled], class_ids[filled]
 
 
 def _pad(image, canvas, name):
@@ -149,17 +160,19 @@ def _pad(image, canvas, name):
 # --- the canvas of a whole data set ---------------------------------------------------------
 
 
-def common_canvas(dataset, config):
+def common_canvas(dataset, config, turns=False):
     """(height, width) of the molded images of a data set: one for all, so that they stack.
 
     In the modes "square" and "crop" that is the config's IMAGE_SHAPE; in "pad64" and "none" the
-    largest height and width over the data set, a multiple of 64.
+    largest height and width over the data set, a multiple of 64; with `turns`, for images that an
+    augmentation may turn by 90°, the larger of the two for both.
     """
     if config.IMAGE_RESIZE_MODE in ("square", "crop"):
         return tuple(int(side) for side in config.IMAGE_SHAPE[:2])
     sizes = {_image_size(dataset, image_id) for image_id in dataset.image_ids}
     shapes = [_molded_size(height, width, config) for height, width in sizes]
-    return tuple(max(sides) for sides in zip(*shapes))
+    canvas = tuple(max(sides) for sides in zip(*shapes))
+    return (max(canvas),) * 2 if turns else canvas
 
 
 def _image_size(dataset, image_id):

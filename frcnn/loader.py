@@ -13,7 +13,7 @@ import numpy as np
 from frcnn.anchors import pyramid_anchors
 from frcnn.augment import resolve
 from frcnn.errors import ConfigError, DatasetError, ImageError
-from frcnn.examples import common_canvas, load_image_gt
+from frcnn.examples import check_classes, common_canvas, load_image_gt
 from frcnn.images import mold_image
 from frcnn.targets import build_detection_targets, build_rpn_targets, generate_random_rois
 
@@ -68,7 +68,9 @@ class DetectionSequence(keras.utils.PyDataset):
                  max_queue_size=10):
         super().__init__(workers=workers, use_multiprocessing=use_multiprocessing,
                          max_queue_size=max_queue_size)
-        _check_fit(dataset, config)
+        if dataset.num_images == 0:
+            raise DatasetError("The data set has no images; add some and call prepare().")
+        check_classes(dataset, config)
         self.dataset, self.config = dataset, config
         self.shuffle = shuffle
         self.augmentation = resolve(augmentation)
@@ -78,7 +80,8 @@ class DetectionSequence(keras.utils.PyDataset):
         self.random_rois = int(random_rois)
         self.steps = steps
         self.epoch = int(initial_epoch)
-        self.image_shape = (*common_canvas(dataset, config), config.IMAGE_CHANNEL_COUNT)
+        turns = getattr(self.augmentation, "turns", False)
+        self.image_shape = (*common_canvas(dataset, config, turns), config.IMAGE_CHANNEL_COUNT)
         self.failure = None  # what ended the run, for callers that Keras hides it from
         self._within_epoch = False
         self._orders = {}
@@ -192,15 +195,6 @@ class DetectionSequence(keras.utils.PyDataset):
                       stacklevel=2)
         kept = np.sort(rng.choice(count, limit, replace=False))
         return example.class_ids[kept], example.boxes[kept]
-
-
-def _check_fit(dataset, config):
-    if dataset.num_images == 0:
-        raise DatasetError("The data set has no images; add some and call prepare().")
-    if dataset.num_classes > config.NUM_CLASSES:
-        raise DatasetError(
-            f"The data set has {dataset.num_classes} classes, background included, but NUM_CLASSES "
-            f"is {config.NUM_CLASSES}; set it to {dataset.num_classes}.")
 
 
 def _fresh_seed():
