@@ -1,0 +1,76 @@
+"""A face: the reference's utility names, handed on from where they live.
+
+Names that stand on other rooms are fetched when first used, so that importing this module stays
+cheap and loads no Keras.
+"""
+
+import importlib
+from typing import TYPE_CHECKING
+
+from frcnn.anchors import generate_anchors, generate_pyramid_anchors
+from frcnn.boxes import (
+    apply_box_deltas,
+    box_refinement,
+    compute_iou,
+    compute_overlaps,
+    denorm_boxes,
+    extract_bboxes,
+    non_max_suppression,
+    norm_boxes,
+    resize_bbox,
+    trim_zeros,
+)
+from frcnn.images import resize_image
+
+if TYPE_CHECKING:  # editors and linters see them at once
+    from frcnn.dataset import Dataset
+    from frcnn.download import download_trained_weights
+    from frcnn.evaluate import compute_ap, compute_ap_range, compute_matches, compute_recall
+    from frcnn.model.ops import batch_slice, box_refinement_graph
+
+_FETCHED = {
+    "Dataset": "frcnn.dataset",
+    "batch_slice": "frcnn.model.ops",
+    "box_refinement_graph": "frcnn.model.ops",
+    "compute_ap": "frcnn.evaluate",
+    "compute_ap_range": "frcnn.evaluate",
+    "compute_matches": "frcnn.evaluate",
+    "compute_recall": "frcnn.evaluate",
+    "download_trained_weights": "frcnn.download",
+}
+
+__all__ = [
+    "Dataset",
+    "apply_box_deltas",
+    "batch_slice",
+    "box_refinement",
+    "box_refinement_graph",
+    "compute_ap",
+    "compute_ap_range",
+    "compute_iou",
+    "compute_matches",
+    "compute_overlaps",
+    "compute_recall",
+    "denorm_boxes",
+    "download_trained_weights",
+    "extract_bboxes",
+    "generate_anchors",
+    "generate_pyramid_anchors",
+    "non_max_suppression",
+    "norm_boxes",
+    "resize_bbox",
+    "resize_image",
+    "trim_zeros",
+]
+
+
+def __getattr__(name):
+    if name not in _FETCHED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_FETCHED[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted(set(globals()) | set(__all__))
