@@ -49,7 +49,7 @@ def candidate_detections(rois, probabilities, deltas, window, config):
 
     Returns:
         Dict of `class_ids` int32 `[B, N]` (arg-max), `scores` `[B, N]`, boxes `[B, N, 4]`
-        `refined` and `clipped` to the window, and `kept_scores` `[B, N]`: −1 where a row is
+        `refined` and `clipped` to the window, and `kept_scores` `[B, N]`: −inf where a row is
         background or below `DETECTION_MIN_CONFIDENCE`.
     """
     class_ids = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
@@ -60,7 +60,7 @@ def candidate_detections(rois, probabilities, deltas, window, config):
     clipped = frcnn_ops.clip_boxes_graph(refined, window)
     sure = ops.logical_and(class_ids > 0, scores >= config.DETECTION_MIN_CONFIDENCE)
     return {"class_ids": class_ids, "scores": scores, "refined": refined, "clipped": clipped,
-            "kept_scores": ops.where(sure, scores, -1.0)}
+            "kept_scores": ops.where(sure, scores, -np.inf)}
 
 
 def detection_steps(rois, probs, deltas, window, config, image_shape=None):
@@ -77,10 +77,9 @@ def detection_steps(rois, probs, deltas, window, config, image_shape=None):
     window = frcnn_ops.norm_boxes_graph(ops.convert_to_tensor(window, "float32"), shape)
     inputs = (ops.convert_to_tensor(x, "float32")[None] for x in (rois, probs, deltas))
     steps = candidate_detections(*inputs, window[None, None], config)
-    scores = ops.where(steps["kept_scores"] >= 0, steps["kept_scores"], -np.inf)
     keep, valid = frcnn_ops.nms_indices(
-        steps["clipped"], scores, config.DETECTION_NMS_THRESHOLD, config.DETECTION_MAX_INSTANCES,
-        steps["class_ids"])
+        steps["clipped"], steps["kept_scores"], config.DETECTION_NMS_THRESHOLD,
+        config.DETECTION_MAX_INSTANCES, steps["class_ids"], probs.shape[-1])
     steps = {name: ops.convert_to_numpy(value[0]) for name, value in steps.items()}
     steps["keep"] = ops.convert_to_numpy(keep[0])[ops.convert_to_numpy(valid[0])]
     return steps
