@@ -23,9 +23,10 @@ ROOT = str(Path(__file__).resolve().parents[2])
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
+from frcnn.errors import DatasetError
 from samples.urinary.sediment.scene import CLASS_NAMES, draw_micrograph
 
-VERSION = 1  # one up whenever the same seed would draw other pictures
+VERSION = 2  # one up whenever the same seed would draw other pictures
 MARKER = "synthetic.json"
 SUBSETS = ("train", "val")
 
@@ -39,14 +40,20 @@ def generate(folder, *, train=240, val=60, size=384, seed=0, verbose=1):
     files, byte for byte. The folder appears at once and complete: everything is written
     beside it first. Returns the folder as a Path.
 
-    Raises FileExistsError where the folder already holds something.
+    Raises DatasetError where the folder already holds something or cannot be written.
     """
     folder = Path(folder).expanduser()
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise FileExistsError(f"{folder} already exists and is not an empty folder: name another")
+        raise DatasetError(f"{folder} already exists and is not an empty folder: name another.")
     settings = _settings(train, val, size, seed)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    except OSError as error:
+        raise DatasetError(
+            f"Cannot write to {folder.parent} ({error.strerror}): name another folder; the default "
+            "one lies in the folder that the environment variable FRCNN_CACHE names."
+        ) from error
     try:
         _write(draft, settings, verbose)
         draft.chmod(0o755)  # mkdtemp's folder is for one user alone
@@ -68,7 +75,7 @@ def ensure(folder=None, *, train=240, val=60, size=384, seed=0, verbose=1):
     folder: default is a folder named after the settings in $FRCNN_CACHE, or else in
     ~/.cache/frcnn. Safe when several processes start at once.
 
-    Raises FileExistsError where the folder holds something else.
+    Raises DatasetError where the folder holds something else or cannot be written.
     """
     settings = _settings(train, val, size, seed)
     if folder is None:
@@ -86,9 +93,9 @@ def ensure(folder=None, *, train=240, val=60, size=384, seed=0, verbose=1):
 def _settings(train, val, size, seed):
     """What identifies a data set, as it stands in the marker file."""
     if min(train, val) < 1 or size < 128 or seed < 0:
-        raise ValueError(
+        raise DatasetError(
             f"train and val must be at least 1, size at least 128 and seed not negative, "
-            f"not train={train}, val={val}, size={size}, seed={seed}"
+            f"not train={train}, val={val}, size={size}, seed={seed}."
         )
     return {
         "version": VERSION, "train": int(train), "val": int(val), "size": int(size),
@@ -161,7 +168,7 @@ def main(arguments=None):
     try:
         folder = generate(options.folder, train=options.train, val=options.val,
                           size=options.size, seed=options.seed)
-    except (OSError, ValueError) as error:
+    except (OSError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{options.train + options.val} micrographs lie in {folder}")

@@ -22,17 +22,17 @@ def erythrocyte(rng, extent, light):
         body = _spicules(rng, y, x, radius, spikes)
         contrast = f.rim(distance, edge, 0.30, 0.12) + f.cover(distance) * body
     else:
-        squash = rng.uniform(0.62, 0.8) if rng.random() < 0.2 else rng.uniform(0.88, 1.0)
+        squash = rng.uniform(0.68, 0.84) if rng.random() < 0.2 else rng.uniform(0.88, 1.0)
         distance = f.ellipse(y, x, radius * squash, radius)
         depth = 1 + distance / (radius * squash)  # 0 in the centre, 1 on the outline
         if kind == "ghost":
             contrast = f.rim(distance, 0.9 * edge, 0.26, 0.10)
         else:
-            pale = rng.uniform(0.16, 0.26)
-            ring = -0.13 * f.bump(depth - 0.72, 0.25) + pale * f.bump(depth, 0.45)
-            contrast = f.rim(distance, edge, 0.26, 0.14) + f.cover(distance) * ring
-            dome = radius * 0.5 * f.bump(depth - 0.65, 0.35) * f.cover(distance)
-            contrast = contrast + 0.22 * f.relief(dome, light)
+            dimple = f.cover(depth - rng.uniform(0.38, 0.52), 0.16)
+            ring = rng.uniform(0.13, 0.2) * dimple - 0.10 * (1 - dimple)
+            contrast = f.rim(distance, edge, 0.24, 0.14) + f.cover(distance) * ring
+            doughnut = radius * 0.4 * f.bump(depth - 0.7, 0.28) * f.cover(distance)
+            contrast = contrast + 0.10 * f.relief(doughnut, light)
     return contrast, distance < 0
 
 
@@ -53,28 +53,30 @@ def leukocyte(rng, extent, light):
     distance = f.star(y, x, radius, f.wobble(rng, 0.035, 2, 6))
     inside = f.cover(distance)
     grain = f.texture(rng, y.shape, max(0.8, 0.026 * extent))
-    body = -0.05 + 0.17 * np.clip(grain, -1.6, 1.6)
+    body = -0.03 + 0.16 * np.clip(grain, -1.6, 1.6)
     lobes = int(rng.integers(2, 5))
     first = rng.uniform(0, 2 * np.pi)
     nucleus = np.full(y.shape, np.inf, np.float32)
     for k in range(lobes):
         angle = first + k * rng.uniform(1.3, 1.8)
-        r = radius * rng.uniform(0.3, 0.45)
+        r = radius * rng.uniform(0.36, 0.48)
         lobe = f.ellipse(
             *f.rotate(y - r * np.sin(angle), x - r * np.cos(angle), angle),
-            radius * rng.uniform(0.2, 0.28), radius * rng.uniform(0.26, 0.36),
+            radius * rng.uniform(0.22, 0.3), radius * rng.uniform(0.3, 0.38),
         )
         nucleus = np.minimum(nucleus, lobe)
-    body = body - 0.17 * f.cover(nucleus, 1.2)
+    # The grains lie in the cytoplasm: over the nucleus they are faint.
+    inner = f.cover(nucleus, 1.2)
+    body = (1 - 0.8 * inner) * body - 0.21 * inner - 0.08 * f.bump(nucleus, 1.2)
     edge = max(1.1, 0.04 * extent)
-    return f.rim(distance, edge, 0.17, 0.10) + inside * body, distance < 0
+    return f.rim(distance, edge, 0.20, 0.10) + inside * body, distance < 0
 
 
 def _nucleus(rng, y, x, radius, strength):
     """A nucleus: dark, with membrane, chromatin, nucleolus and a bright seam round it."""
     distance = f.star(y, x, radius, f.wobble(rng, 0.05, 2, 3))
     edge = max(1.0, 0.13 * radius)
-    chromatin = 0.25 * f.texture(rng, y.shape, max(0.8, 0.16 * radius))
+    chromatin = 0.28 * f.texture(rng, y.shape, max(0.8, 0.13 * radius))
     nucleolus = f.bump(
         np.hypot(y - radius * rng.uniform(-0.3, 0.3), x - radius * rng.uniform(-0.3, 0.3)),
         max(1.0, 0.25 * radius),
@@ -87,7 +89,8 @@ def small_epithelium(rng, extent, light):
     """Small round epithelial cell filled by its nucleus, or such a nucleus alone."""
     y, x = f.rotate(*f.grid(extent), rng.uniform(0, 2 * np.pi))
     if rng.random() < 0.25:
-        contrast, distance = _nucleus(rng, y / rng.uniform(0.8, 1), x, 0.47 * extent, 0.19)
+        radius = 0.43 * extent  # without its cell the nucleus is smaller
+        contrast, distance = _nucleus(rng, y / rng.uniform(0.8, 1), x, radius, 0.2)
         return contrast, distance < 0
     squash = rng.uniform(0.78, 1.0)
     distance = f.star(y / squash, x, 0.48 * extent, f.wobble(rng, 0.05, 2, 5))
@@ -106,14 +109,15 @@ def squamous_epithelium(rng, extent, light):
     corners = int(rng.integers(5, 9))
     angles = np.sort(np.linspace(0, 2 * np.pi, corners, endpoint=False)
                      + rng.uniform(-0.28, 0.28, corners)) + rng.uniform(0, 2 * np.pi)
-    radii = rng.uniform(0.7, 1.0, corners)
+    radii = rng.uniform(0.66, 1.0, corners)
     vertices = np.stack([radii * np.sin(angles), radii * np.cos(angles)], axis=1)
     vertices[:, 0] *= rng.uniform(0.65, 1.0)
     turn = rng.uniform(0, np.pi)
     vertices = np.stack(f.rotate(vertices[:, 0], vertices[:, 1], turn), axis=1)
     vertices -= (vertices.max(0) + vertices.min(0)) / 2
     vertices *= extent / np.ptp(vertices, axis=0).max()
-    distance = f.polygon(y, x, f.rounded(vertices, 2))
+    distance = f.polygon(y, x, f.rounded(vertices, 2, rng.uniform(0.10, 0.2)))
+    distance += 0.009 * extent * f.texture(rng, y.shape, 0.07 * extent)
     inside = f.cover(distance)
     edge = max(1.1, 0.012 * extent + 0.7)
     body = -0.03 + 0.03 * f.texture(rng, y.shape, 2.0)

@@ -35,8 +35,10 @@ def clutter(rng, size):
     bacteria = int(rng.integers(0, 25)) if rng.random() < 0.8 else int(rng.integers(40, 110))
     for _ in range(bacteria):
         _bacterium(rng, canvas, scale)
-    for _ in range(int(rng.integers(0, 7))):
+    for _ in range(int(rng.integers(1, 11))):
         _debris(rng, canvas, scale)
+    for _ in range(int(rng.integers(0, 6))):
+        _droplet(rng, canvas, scale)
     return canvas
 
 
@@ -97,9 +99,18 @@ def _bacterium(rng, canvas, scale):
     stamp(canvas, patch + 0.06 * f.bump(distance - 2.2 * scale, scale), _anywhere(rng, canvas))
 
 
+def _droplet(rng, canvas, scale):
+    """A tiny oil droplet: a bright spot in a dark ring."""
+    radius = rng.uniform(1.6, 3.2) * scale
+    y, x = f.grid(2 * radius, 4)
+    distance = np.hypot(y, x) - radius
+    patch = 0.25 * f.bump(distance + radius, 0.6 * radius) - 0.24 * f.bump(distance, 0.9 * scale)
+    stamp(canvas, ndimage.gaussian_filter(patch, rng.uniform(0.3, 0.9)), _anywhere(rng, canvas))
+
+
 def _debris(rng, canvas, scale):
     """A small heap of amorphous grains."""
-    extent = rng.uniform(6, 13) * scale
+    extent = rng.uniform(6, 14) * scale
     y, x = f.grid(extent, 3)
     heap = np.zeros(y.shape, np.float32)
     for _ in range(int(rng.integers(2, 7))):

@@ -95,12 +95,15 @@ def polyline(y, x, points):
     return best, along, side
 
 
-def rounded(vertices, times=2):
-    """Corners cut (Chaikin 1974), so that a polygon turns into a smooth outline."""
+def rounded(vertices, times=2, cut=0.25):
+    """Corners cut (Chaikin 1974), so that a polygon turns into a smooth outline.
+
+    cut: share of a side that each of its corners loses; 0.25 gives the smoothest curve.
+    """
     for _ in range(times):
         after = np.roll(vertices, -1, axis=0)
-        cut = np.stack([0.75 * vertices + 0.25 * after, 0.25 * vertices + 0.75 * after], axis=1)
-        vertices = cut.reshape(-1, 2)
+        near, far = (1 - cut) * vertices + cut * after, cut * vertices + (1 - cut) * after
+        vertices = np.stack([near, far], axis=1).reshape(-1, 2)
     return vertices
 
 

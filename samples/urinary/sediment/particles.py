@@ -27,7 +27,7 @@ def crystal(rng, extent, light):
         turn = np.arange(sides) * 2 * np.pi / sides
         squash = rng.uniform(0.55, 0.7) if sides == 4 else rng.uniform(0.85, 1)
         outer = extent / 2 * np.stack([np.sin(turn) * squash, np.cos(turn)], axis=1)
-        inner = outer * rng.uniform(0.55, 0.75)
+        inner = outer * rng.uniform(0.66, 0.85)
     light = np.array(f.rotate(light[0], light[1], angle))
     return _facets(rng, y, x, outer, inner, light)
 
@@ -41,7 +41,7 @@ def _facets(rng, y, x, outer, inner, light):
         n = (k + 1) % len(outer)
         face = f.polygon(y, x, np.array([outer[k], outer[n], inner[n], inner[k]]))
         normal = (outer[k] + outer[n]) / np.linalg.norm(outer[k] + outer[n])
-        shade = 0.05 + 0.2 * float(normal @ light) / max(float(np.linalg.norm(light)), 1e-6)
+        shade = 0.06 + 0.15 * float(normal @ light) / max(float(np.linalg.norm(light)), 1e-6)
         body = np.where(face < 0, shade, body)
         ridge, _, _ = f.segment(y, x, outer[k], inner[k])
         lines = np.maximum(lines, f.bump(ridge, 1.0))
@@ -58,7 +58,7 @@ def _needles(rng, extent):
     base = rng.uniform(0, np.pi)
     contrast = np.zeros(y.shape, np.float32)
     mask = np.zeros(y.shape, bool)
-    for k in range(int(rng.integers(5, 9))):
+    for k in range(int(rng.integers(4, 7))):
         angle = base + rng.uniform(-spread, spread)
         length = extent / 2 * (1 if k < 2 else rng.uniform(0.7, 1))
         tip = np.array([np.sin(angle), np.cos(angle)]) * length
@@ -82,7 +82,7 @@ def _bent_line(rng, length, bend, points=14):
 def cast(rng, extent, light):
     """Cylinder with parallel sides and rounded ends: hyaline, granular or waxy."""
     y, x = f.grid(extent)
-    width = np.clip(extent * rng.uniform(0.2, 0.36), 15, 34)
+    width = max(extent * rng.uniform(0.2, 0.34), min(17, 0.4 * extent))
     line = _bent_line(rng, max(extent - width, 0.8 * width), rng.uniform(-0.9, 0.9))
     centre, along, side = f.polyline(y, x, line)
     taper = 1 - 0.25 * rng.random() * along / max(float(along.max()), 1)
@@ -93,16 +93,32 @@ def cast(rng, extent, light):
     body = 0.08 * tube + 0.10 * f.relief(width * 0.35 * tube, light)
     dark = 0.22
     if kind == "hyaline":
-        strands = np.sin(side * rng.uniform(1.3, 1.7) + 0.6 * f.texture(rng, y.shape, 4))
-        body = body + 0.07 * strands
+        body = body + 0.06 * _strands(rng, side, width)
     elif kind == "granular":
-        grain = f.texture(rng, y.shape, max(1.3, 0.085 * width))
+        grain = f.texture(rng, y.shape, np.clip(0.06 * width, 1.1, 1.9))
         body = body - 0.05 + 0.16 * np.clip(grain, -1.7, 1.7)
     else:
-        cracks = f.bump(np.mod(along, width * 0.8) - width * 0.35, 1.1) * (side > 0)
-        body = body - 0.04 - 0.28 * cracks
+        body = body - 0.04 - 0.28 * _cracks(rng, along, side, width)
         dark = 0.34
     return f.rim(distance, 1.5, dark, 0.11) + inside * body, distance < 0
+
+
+def _strands(rng, side, width):
+    """Faint threads along a hyaline cast: a random profile across it."""
+    profile = f.texture(rng, (64,), 1.2)
+    return np.interp(side / width, np.linspace(-0.5, 0.5, 64), profile)
+
+
+def _cracks(rng, along, side, width):
+    """Notches that run into a waxy cast from either side."""
+    cracks = np.zeros(along.shape, np.float32)
+    at = width * rng.uniform(0.1, 0.5)
+    while at < along.max():
+        flank = rng.choice([-1, 1])
+        deep = f.cover(width * rng.uniform(-0.15, 0.25) - flank * side, 1.0)
+        cracks = np.maximum(cracks, deep * f.bump(along - at + rng.uniform(-0.3, 0.3) * side, 1.1))
+        at += width * rng.uniform(0.35, 0.9)
+    return cracks
 
 
 def _yeast_cell(y, x, centre, angle, half_length, half_width):
@@ -124,18 +140,17 @@ def yeast(rng, extent, light):
     scale = extent / max(float(np.ptp(ends, axis=0).max()), 1e-6)
     shift = (ends.max(0) + ends.min(0)) / 2
     nearest = np.full(y.shape, np.inf, np.float32)
-    glow = np.zeros(y.shape, np.float32)
-    walls = np.zeros(y.shape, np.float32)
+    contrast = np.zeros(y.shape, np.float32)
     for centre, angle, half_length, half_width in cells:
         distance, inner = _yeast_cell(
             y, x, (centre - shift) * scale, angle,
             max(half_length * scale, 4.2), max(half_width * scale, 3.6),
         )
         nearest = np.minimum(nearest, distance)
-        glow = np.maximum(glow, inner)
-        walls = np.maximum(walls, f.bump(distance + 0.6, 1.15))
-    contrast = glow - 0.40 * walls + 0.12 * f.bump(nearest - 1.6, 1.0)
-    return contrast, nearest < 0
+        # Later cells lie on earlier ones and hide their walls.
+        contrast *= 1 - f.cover(distance)
+        contrast += inner - 0.40 * f.bump(distance + 0.6, 1.15)
+    return contrast + 0.12 * f.bump(nearest - 1.6, 1.0), nearest < 0
 
 
 def _buds(rng):

@@ -11,12 +11,12 @@ from .clutter import clutter, illumination
 # In the order of the class ids 1..7: the painter and the range of lengths in pixels at 384 px.
 # The ranges overlap on purpose: size must not give the class away.
 CLASSES = {
-    "cast": (particles.cast, (44, 110)),
+    "cast": (particles.cast, (44, 120)),
     "cryst": (particles.crystal, (22, 84)),
-    "epith": (cells.squamous_epithelium, (42, 112)),
-    "epithn": (cells.small_epithelium, (22, 62)),
-    "eryth": (cells.erythrocyte, (20, 52)),
-    "leuko": (cells.leukocyte, (21, 56)),
+    "epith": (cells.squamous_epithelium, (52, 124)),
+    "epithn": (cells.small_epithelium, (22, 58)),
+    "eryth": (cells.erythrocyte, (19, 45)),
+    "leuko": (cells.leukocyte, (21, 50)),
     "mycete": (particles.yeast, (24, 84)),
 }
 CLASS_NAMES = tuple(CLASSES)
@@ -73,12 +73,16 @@ class Scene:
         h, w = sprite.mask.shape
         y1, x1 = max(top, 0), max(left, 0)
         y2, x2 = min(top + h, self.size), min(left + w, self.size)
-        if y2 - y1 < MIN_SIDE * self.size / 384 or x2 - x1 < MIN_SIDE * self.size / 384:
+        least = MIN_SIDE * self.size / 384
+        if y2 - y1 < least or x2 - x1 < least:
             return False
         part = np.s_[y1 - top:y2 - top, x1 - left:x2 - left]
         here = np.s_[y1:y2, x1:x2]
         body = sprite.mask[part]
         if body.sum() < MIN_IN_FRAME * sprite.mask.sum():
+            return False
+        box = _tight(sprite, part, top, left)
+        if box[2] - box[0] < least or box[3] - box[1] < least:
             return False
         hits = 0
         for shown, area in zip(self.shown, self.areas):
@@ -98,7 +102,7 @@ class Scene:
         self.shown.append(shown)
         self.areas.append(int(body.sum()))
         self.class_ids.append(sprite.class_id)
-        self.boxes.append(_tight(sprite, part, top, left))
+        self.boxes.append(box)
         return True
 
 
@@ -118,6 +122,8 @@ def draw_micrograph(rng, size=384):
 
     Returns image uint8 [size, size, 3] RGB, boxes float32 [N, 4] as (y1, x1, y2, x2) in pixels
     with y2, x2 exclusive, and class ids int32 [N] in 1..7; N is 5 to 30.
+    What lies beneath another object shines through, so a box spans all of the object that is in
+    the picture; at least 60 % of its body is uncovered.
     """
     scene = Scene(size)
     while len(scene.boxes) < MIN_OBJECTS:
@@ -133,8 +139,8 @@ def _populate(rng, size):
     angle = rng.uniform(0, 2 * np.pi)
     light = rng.uniform(0.2, 0.6) * np.array([np.sin(angle), np.cos(angle)])
     mixture = 0.5 * rng.dirichlet(np.full(7, 0.7)) + 0.5 / 7
-    count = int(np.clip(rng.lognormal(np.log(12), 0.4), 6, MAX_OBJECTS))
-    clumping = rng.uniform(0.1, 0.5)
+    count = int(np.clip(rng.lognormal(np.log(14), 0.4), 6, MAX_OBJECTS))
+    clumping = rng.uniform(0.05, 0.4)
     kinds = rng.choice(7, count, p=mixture) + 1
     # Sheets and casts settle first; the small cells come to lie on them.
     for class_id in sorted(kinds, key=lambda c: c not in (1, 3)):
@@ -142,7 +148,8 @@ def _populate(rng, size):
         extent = scale * np.exp(rng.uniform(np.log(low), np.log(high)))
         extent = max(extent, 1.12 * MIN_SIDE * size / 384)
         blur = rng.uniform(0.4, 0.9) if rng.random() < 0.8 else rng.uniform(0.9, 1.5)
-        sprite = draw_object(rng, int(class_id), extent, light, blur * size / 384)
+        blur = min(blur * size / 384, extent / 22)  # small objects must stay recognisable
+        sprite = draw_object(rng, int(class_id), extent, light, blur)
         sprite.contrast *= rng.uniform(0.75, 1.15)
         touch = bool(scene.boxes) and rng.random() < clumping
         if not (touch and _try(rng, scene, sprite, "touch")):
