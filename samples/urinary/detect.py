@@ -10,7 +10,6 @@ if __package__ in (None, ""):  # started as a script: find the packages from the
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from frcnn.errors import ImageError
-
 from samples.urinary import common, detections, starts
 
 DESCRIPTION = """\
@@ -60,23 +59,27 @@ def main(argv=None):
     from samples.urinary.report import inference_model
 
     model = inference_model(start.path, config, options.logs)
-    rows, skipped, stopped = [], [], False
+    rows, done, skipped, stopped = [], 0, [], False
     try:
         for path, image, result in _detect(model, paths, skipped):
             rows += detections.to_rows(path, image_ids[path], result, names,
                                        starts.category_ids(start))
             if artist is not None:
                 artist.draw(path, image, result)
+            done += 1
     except KeyboardInterrupt:
         stopped = True
     detections.write(rows, output)
-    done = len({row["file_name"] for row in rows})
-    print(f"{len(rows)} objects in {done} of {len(paths)} images; results lie in {output}")
+    print(f"{len(rows)} objects in {done} of {len(paths)} images; they lie in {output}")
     if artist is not None:
         print(f"pictures lie in {options.pictures}")
-    for message in skipped:
-        print(f"detect.py: skipped: {message}", file=sys.stderr)
-    return 130 if stopped else int(bool(skipped))
+    if stopped:
+        print("detect.py: stopped before all images were done.", file=sys.stderr)
+        return 130
+    if skipped:
+        print(f"detect.py: {len(skipped)} of {len(paths)} files are no readable images and were "
+              "skipped.", file=sys.stderr)
+    return int(bool(skipped))
 
 
 def _detect(model, paths, skipped):

@@ -44,8 +44,10 @@ def inference_model(checkpoint, config, logs):
 
 
 def draw_losses(history, path):
-    """Writes the loss curves as a PNG."""
-    visualize.save_figure(visualize.plot_losses(history).figure, path)
+    """Writes the loss curves as a PNG; `history` is `MaskRCNN.history`."""
+    values = {name: np.array(line, float) for name, line in history.items() if name != "epoch"}
+    axes = visualize.plot_losses(values, epochs=history.get("epoch"))
+    visualize.save_figure(axes, path)
 
 
 def draw_detections(dataset, results, path):

@@ -7,12 +7,12 @@ from pathlib import Path
 from frcnn import runs
 from frcnn.config import Config
 from frcnn.errors import CheckpointError, ConfigError
-
+from frcnn.weight_files import open_weight_file
 from samples.urinary import common
 from samples.urinary.config import SyntheticConfig, UrinaryConfig
 
 WORDS = ("last", "imagenet", "coco", "none")
-COCO_BACKBONE = "resnet101"
+COCO_BACKBONE, COCO_CLASSES = "resnet101", 81
 
 
 @dataclass
@@ -20,21 +20,28 @@ class Start:
     """Where training or detection begins.
 
     `word` is one of WORDS, or "path"; `path` the checkpoint's file, for "last" and "path"; `epoch`
-    the number in its name; `config`, `class_names` (background first) and `category_ids` (the
-    source's, by class id) are what lies beside the checkpoint, or None.
+    the number in its name, and `num_classes` what its head was made for, None if it has no head.
+    `config`, `class_names` (background first) and `category_ids` (the source's, by class id) are
+    those of the JSON beside it; None or empty without one.
     """
 
     word: str
     path: Path | None = None
     epoch: int = 0
+    num_classes: int | None = None
     config: Config | None = None
     class_names: list = field(default_factory=list)
     category_ids: list = field(default_factory=list)
 
     @property
     def pretrained(self):
-        """Whether the weights come from photographs, so that the detector's own parts are new."""
-        return self.word in ("imagenet", "coco")
+        """Whether parts of the detector are new over weights trained on something else."""
+        return self.word in ("imagenet", "coco") or self.backbone_only
+
+    @property
+    def backbone_only(self):
+        """Whether the file has a backbone's weights and no detector's."""
+        return self.path is not None and self.num_classes is None
 
 
 def find(model, logs):
@@ -57,11 +64,20 @@ def find(model, logs):
 
 
 def _from_file(word, path):
-    start = Start(word, path, runs.epoch_of(path))
+    start = Start(word, path, runs.epoch_of(path), _classes_in(path))
     beside = runs.metadata_path(path)
     if beside.is_file():
         _read_config(start, beside)
     return start
+
+
+def _classes_in(path):
+    """The number of classes, background included, of a weight file's head; None without one."""
+    with open_weight_file(path) as weights:
+        for weight in weights:
+            if weight.group.startswith("mrcnn_class_logits") and len(weight.shape) == 1:
+                return weight.shape[0]
+    return None
 
 
 def _read_config(start, path):
@@ -95,6 +111,8 @@ def training_config(start, options, num_classes):
         settings["BACKBONE"] = COCO_BACKBONE
     if options.batch_norm:
         settings["TRAIN_BN"] = options.batch_norm == "train"
+    if options.steps:
+        settings["STEPS_PER_EPOCH"] = options.steps
     if options.learning_rate:
         settings["LEARNING_RATE"] = options.learning_rate
     settings.update(common.chosen_settings(options))
@@ -118,10 +136,10 @@ def check_classes(start, dataset, advice):
             f"{start.path} was trained on {len(start.class_names) - 1} classes "
             f"({', '.join(start.class_names[1:])}); the data set has {len(names) - 1} "
             f"({', '.join(names[1:])}). {advice}")
-    known = start.config.NUM_CLASSES if start.config else len(names)
-    if known != len(names):
-        raise CheckpointError(f"{start.path} was trained on {known - 1} classes; the data set has "
-                              f"{len(names) - 1} ({', '.join(names[1:])}). {advice}")
+    if start.num_classes not in (None, len(names)):
+        raise CheckpointError(
+            f"{start.path} was trained on {start.num_classes - 1} classes; the data set has "
+            f"{len(names) - 1} ({', '.join(names[1:])}). {advice}")
 
 
 def find_trained(model, logs, config_path=None):
@@ -162,19 +180,29 @@ def category_ids(start):
 
 
 def load(model, start, new_head=False):
-    """Loads the weights of a Start into a MaskRCNN; "none" loads nothing.
+    """Loads the weights of a Start into a MaskRCNN, and so its epoch and folder.
 
     Args:
-        new_head: leave out the layers whose shape depends on the classes.
-    """
-    from frcnn import checkpoints, download
+        new_head: leave out the layers whose shape depends on the classes, and begin a new run.
 
-    exclude = checkpoints.HEAD_OUTPUT_LAYERS if new_head else None
+    Returns:
+        The report of what was loaded; None for "none".
+    """
+    from frcnn import download
+    from frcnn.weight_names import HEAD_OUTPUT_LAYERS
+
+    exclude = HEAD_OUTPUT_LAYERS if new_head else None
     if start.word == "imagenet":
-        checkpoints.load_imagenet_weights(
-            model.keras_model, download.get_imagenet_weights(model.config.BACKBONE, verbose=1))
-    elif start.word == "coco":
-        checkpoints.load_coco_weights(
-            model.keras_model, download.get_coco_weights(verbose=1), exclude)
-    elif start.path is not None:
-        model.load_weights(str(start.path), by_name=True, exclude=exclude)
+        return model.load_imagenet_weights()
+    if start.backbone_only:
+        return model.load_imagenet_weights(str(start.path))
+    if start.word == "coco":
+        if model.config.NUM_CLASSES != COCO_CLASSES:
+            exclude = HEAD_OUTPUT_LAYERS
+        return model.load_weights(download.get_coco_weights(verbose=1), exclude=exclude)
+    if start.path is None:
+        return None
+    report = model.load_weights(str(start.path), by_name=True, exclude=exclude)
+    if new_head:
+        model.set_log_dir()
+    return report

@@ -7,21 +7,21 @@
 
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 if __package__ in (None, ""):  # started as a script: find the packages from the project's folder
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from frcnn.errors import ConfigError
-
-from samples.urinary import common, starts
+from samples.urinary import common, plan, starts
 from samples.urinary.config import (
     EPOCHS,
     EVALUATION_MIN_CONFIDENCE,
     HEAD_SHARE,
     SYNTHETIC_EPOCHS,
 )
+
+SCHEDULES = ("warmup_cosine", "warmup_step", "constant")
 
 DESCRIPTION = """\
 Trains Faster R-CNN with a feature pyramid on micrographs, then evaluates it on the subset 'val'.
@@ -45,14 +45,6 @@ examples:
   train.py --dataset ~/sediment --model last --epochs 60     go on with the newest run, up to 60
   train.py --dataset ~/sediment --backbone densenet121 --image-size 768 --batch-size 1
 """
-
-
-@dataclass
-class Stage:
-    """A stretch of training: which layers, and up to which epoch of the whole run."""
-
-    layers: str
-    until: int
 
 
 def build_parser():
@@ -85,10 +77,14 @@ def _add_training_options(group):
     group.add_argument("--layers", metavar="WHICH",
                        help="layers to train: heads, 5+, 4+, 3+, all, or a regular expression over "
                             "layer names (default: all; from pretrained weights first heads, for a "
-                            f"share of {HEAD_SHARE:.0%} of the epochs, then all)")
+                            f"share of {HEAD_SHARE:.0%}% of the epochs, then all)")
     group.add_argument("--learning-rate", type=common.positive_number, metavar="RATE",
                        help="the highest rate; it warms up to it and decays from it (default: the "
                             "configuration's LEARNING_RATE)")
+    group.add_argument("--schedule", choices=SCHEDULES, default="warmup_cosine",
+                       help="how the learning rate decays after its warm-up: along a cosine, by a "
+                            "step to a tenth in the last fifth, or not at all and without a "
+                            "warm-up (default: warmup_cosine)")
     group.add_argument("--augmentation", choices=("flip", "none"), default="flip",
                        help="how training images are varied (default: flip)")
     group.add_argument("--steps", type=common.positive_integer, metavar="N",
@@ -101,48 +97,32 @@ def _add_training_options(group):
                        help="folder of all runs (default: logs)")
 
 
-def plan_stages(options, start):
-    """The stages of a run, as a list of Stage.
-
-    Raises:
-        ConfigError: the run to go on with has had all its epochs.
-    """
-    epochs = options.epochs or (SYNTHETIC_EPOCHS if options.dataset is None else EPOCHS)
-    if start.epoch >= epochs:
-        raise ConfigError(f"{start.path} has had {start.epoch} epochs already; --epochs "
-                                 f"counts them all, so give more than {start.epoch}.")
-    if options.layers:
-        return [Stage(options.layers, epochs)]
-    if start.pretrained or options.new_head:
-        heads = start.epoch + max(1, round(HEAD_SHARE * (epochs - start.epoch)))
-        if heads < epochs:
-            return [Stage("heads", heads), Stage("all", epochs)]
-    return [Stage("all", epochs)]
-
-
 def _introduce(folder, train, val, config, options, stages):
     """Says what is about to happen, before the slow parts begin."""
-    plan = ", then ".join(f"{stage.layers} up to epoch {stage.until}" for stage in stages)
     print(f"data set      {folder}")
     print(f"  train       {common.describe(train)}")
     print(f"  val         {common.describe(val)}")
     print(f"  classes     {', '.join(train.class_names[1:])}")
     print(f"model         {config.BACKBONE} from {options.model}, images of "
           f"{config.IMAGE_MAX_DIM} pixels, {config.BATCH_SIZE} at once, {config.PRECISION}")
-    print(f"layers        {plan}", flush=True)
+    print(f"layers        {plan.describe(stages)}", flush=True)
 
 
-def _build(config, start, options):
+def _build(config, start, options, stages):
     """The MaskRCNN to train, with the weights to begin with."""
-    import keras
-
     from frcnn.model import MaskRCNN
+    from frcnn.model.training import layer_pattern
 
-    keras.utils.set_random_seed(options.seed)
-    model = MaskRCNN(mode="training", config=config, model_dir=options.logs)
-    starts.load(model, start, options.new_head)
-    if start.epoch == 0:
-        model.set_log_dir()  # a run of its own, not one that goes on
+    model = MaskRCNN(mode="training", config=config, model_dir=options.logs, seed=options.seed)
+    for stage in stages:  # a mistake in --layers shows now, not after the stages before it
+        try:
+            model.set_trainable(layer_pattern(stage.layers))
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+    loaded = starts.load(model, start, options.new_head)
+    if loaded is not None:
+        print(f"weights       {loaded}")
+    plan.save(stages, model.log_dir)
     print(f"log folder    {model.log_dir}", flush=True)
     return model
 
@@ -150,17 +130,16 @@ def _build(config, start, options):
 def _train(model, train, val, config, options, stages):
     augmentation = None if options.augmentation == "none" else options.augmentation
     for stage in stages:
-        if stage.until > model.epoch:
-            model.train(train, val, learning_rate=config.LEARNING_RATE, epochs=stage.until,
-                        layers=stage.layers, augmentation=augmentation,
-                        schedule="warmup_cosine", seed=options.seed)
+        model.train(train, val, learning_rate=config.LEARNING_RATE, epochs=stage.until,
+                    layers=stage.layers, augmentation=augmentation, schedule=options.schedule,
+                    schedule_start=stage.since, seed=options.seed)
 
 
 def _report(model, val, config, options, began):
     """Evaluates the last checkpoint, writes the pictures, and says where everything lies."""
     from samples.urinary import report
 
-    folder, checkpoint = Path(model.log_dir), _last_checkpoint(model)
+    folder, checkpoint = Path(model.log_dir), model.last_checkpoint
     report.draw_losses(model.history, folder / "losses.png")
     config = common.with_settings(config, DETECTION_MIN_CONFIDENCE=EVALUATION_MIN_CONFIDENCE)
     metrics = report.evaluate_checkpoint(checkpoint, config, val, folder, options.val_images)
@@ -172,19 +151,13 @@ def _report(model, val, config, options, began):
     print(f"{(time.monotonic() - began) / 60:.1f} minutes in all; everything lies in {folder}")
 
 
-def _last_checkpoint(model):
-    """The newest checkpoint of the model's run, or None."""
-    found = sorted(Path(model.log_dir or ".").glob("mask_rcnn_*_[0-9][0-9][0-9][0-9].h5"))
-    return found[-1] if found else None
-
-
-def _say_stopped(model, options):
-    checkpoint = _last_checkpoint(model)
+def _say_stopped(checkpoint):
     print()
     if checkpoint is None:
         print("Stopped before the first epoch had ended: there is no checkpoint.")
     else:
-        print(f"Stopped. The last checkpoint is {checkpoint}; go on from it with --model last.")
+        print(f"Stopped. The last checkpoint is {checkpoint}; go on from it with --model "
+              f"{checkpoint}.")
 
 
 @common.program
@@ -195,7 +168,7 @@ def main(argv=None):
     start = starts.find(options.model, options.logs)
     if options.new_head:
         start.epoch = 0  # a run of its own, whatever the file's name says
-    stages = plan_stages(options, start)
+    stages = plan.make(options, start)
     folder = common.dataset_folder(options.dataset)
     train, val = common.load_subset(folder, "train"), common.load_subset(folder, "val")
     common.check_same_classes(train.class_names, val, "The subset 'train'",
@@ -204,12 +177,12 @@ def main(argv=None):
         starts.check_classes(start, train, "Add --new-head to keep all other layers.")
     config = starts.training_config(start, options, train.num_classes)
     _introduce(folder, train, val, config, options, stages)
-    model = _build(config, start, options)
+    model = _build(config, start, options, stages)
     try:
         _train(model, train, val, config, options, stages)
         _report(model, val, config, options, began)
     except KeyboardInterrupt:
-        _say_stopped(model, options)
+        _say_stopped(model.last_checkpoint or (start.path if start.epoch else None))
         return 130
     return 0
 
