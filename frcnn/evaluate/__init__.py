@@ -1,7 +1,8 @@
 """Evaluation: matching, AP and recall of one image; COCO figures of a whole data set.
 
-The rooms: `matching` (one image, NumPy), `coco` (a data set, pycocotools), `tables` (figures as
-text and as JSON). This face only hands their names on; nothing here loads Keras.
+The rooms: `matching` (one image, NumPy), `coco` (a data set, pycocotools), `curves` (where it
+errs, class by class), `tables` (figures as text and as JSON). This face only hands their names on;
+nothing here loads Keras.
 """
 
 from frcnn.evaluate.coco import (
@@ -10,6 +11,7 @@ from frcnn.evaluate.coco import (
     evaluate_model,
     to_coco_results,
 )
+from frcnn.evaluate.curves import confusion_matrix, precision_recall_curves
 from frcnn.evaluate.matching import (
     compute_ap,
     compute_ap_range,
@@ -23,10 +25,12 @@ __all__ = [
     "compute_ap_range",
     "compute_matches",
     "compute_recall",
+    "confusion_matrix",
     "detect_dataset",
     "evaluate_detections",
     "evaluate_model",
     "format_table",
+    "precision_recall_curves",
     "to_coco_results",
     "write_metrics",
 ]

@@ -32,7 +32,7 @@ def detect_dataset(model, dataset, image_ids=None, progress=True):
         dict: image id → the dict that `detect` returned for it: `rois` int32 `[N, 4]` and `boxes`
         float32 `[N, 4]` in the image's own pixels, `class_ids` int32 `[N]`, `scores` float32 `[N]`.
     """
-    image_ids = _image_ids(dataset, image_ids)
+    image_ids = image_ids_of(dataset, image_ids)
     batch = getattr(getattr(model, "config", None), "BATCH_SIZE", 1)
     chunk = batch * math.ceil(8 / batch)  # whole batches, and little memory
     results = {}
@@ -71,8 +71,8 @@ def evaluate_detections(dataset, results, image_ids=None, max_detections=100, *,
     """COCO figures of detections against a data set's boxes.
 
     An object's size is its box's area in the image's own pixels. Crowd regions (negative class ids)
-    are ignored as COCO ignores them. Sub-pixel `boxes` are used where a result has them, else
-    `rois`.
+    are ignored as COCO ignores them, and so are detections of a class that the image's source has
+    no labels for. Sub-pixel `boxes` are used where a result has them, else `rois`.
 
     Args:
         dataset: a prepared Dataset.
@@ -92,7 +92,7 @@ def evaluate_detections(dataset, results, image_ids=None, max_detections=100, *,
         ValueError: a detection has an unknown class or a box or score that is no number.
         KeyError: `results` or `image_ids` holds an image id that the data set does not have.
     """
-    image_ids = _image_ids(dataset, image_ids)
+    image_ids = image_ids_of(dataset, image_ids)
     evaluation = run_coco(dataset, results, image_ids, max_detections)
     metrics = _summary(evaluation)
     metrics["per_class"] = _per_class(evaluation, dataset)
@@ -116,45 +116,72 @@ def to_coco_results(dataset, results):
 
     Returns:
         list of dicts: `image_id`, `category_id`, `bbox` (x, y, width, height in pixels, to a
-        thousandth), `score`; in the order of image ids, as they came within an image.
-
-    Raises:
-        DatasetError: a detection's class is not one of its image's source.
+        thousandth), `score`; in the order of image ids, as they came within an image. Classes that
+        the image's source does not have are left out, for lack of an id.
     """
     rows = []
     for image_id in sorted(results):
         info = dataset.image_info[image_id]
-        for box, class_id, score in _detections(dataset, image_id, results[image_id]):
+        found = detections_of(dataset, image_id, results[image_id])
+        for box, class_id, score in zip(*found, strict=True):
             rows.append({
                 "image_id": _plain(info["id"]),
                 "category_id": _plain(dataset.get_source_class_id(class_id, info["source"])),
                 "bbox": [round(side, 3) for side in _xywh(box)],
-                "score": score,
+                "score": float(score),
             })
     return rows
 
 
-def run_coco(dataset, results, image_ids, max_detections=100):
+def run_coco(dataset, results, image_ids, max_detections=100, iou_thresholds=None):
     """The accumulated COCOeval of some images; its categories are internal class ids.
 
-    `maxDets` ends with `max_detections` and begins with the lesser of that and 100, for AR100.
+    `maxDets` ends with `max_detections` and begins with the lesser of that and 100, for AR100;
+    `iou_thresholds` are COCO's unless given.
     """
-    truth, found = _truth(dataset, image_ids), _found(dataset, results, image_ids)
     images = [{"id": image_id} for image_id in image_ids]
     categories = [{"id": class_id, "name": dataset.class_names[class_id]}
                   for class_id in range(1, dataset.num_classes)]
+    truth, found = _truth(dataset, image_ids), _found(dataset, results, image_ids)
     with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports on every step
         evaluation = COCOeval(_coco(images, categories, truth), _coco(images, categories, found),
                               "bbox")
         evaluation.params.maxDets = sorted({min(100, max_detections), max_detections})
+        if iou_thresholds is not None:
+            evaluation.params.iouThrs = np.array(iou_thresholds, float)
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation
 
 
-def _image_ids(dataset, image_ids):
+def image_ids_of(dataset, image_ids=None):
+    """Internal image ids as a list of int, all of the data set's for None."""
     image_ids = dataset.image_ids if image_ids is None else image_ids
     return [int(image_id) for image_id in image_ids]
+
+
+def detections_of(dataset, image_id, result):
+    """Boxes float64 `[N, 4]`, class ids int `[N]` and scores float64 `[N]` of one result, checked.
+
+    None stands for no detections. Classes that the image's source has no labels for are left out:
+    nobody can tell whether they are right.
+    """
+    if result is None:
+        return np.zeros((0, 4)), np.zeros(0, int), np.zeros(0)
+    boxes = np.asarray(result["boxes"] if "boxes" in result else result["rois"], float)
+    boxes = boxes.reshape(-1, 4)
+    class_ids, scores = np.asarray(result["class_ids"], int), np.asarray(result["scores"], float)
+    if not len(boxes) == len(class_ids) == len(scores):
+        raise ValueError(f"The result of image {image_id} has {len(boxes)} boxes, "
+                         f"{len(class_ids)} class ids and {len(scores)} scores.")
+    if not np.isfinite(boxes).all() or not np.isfinite(scores).all():
+        raise ValueError(f"The result of image {image_id} has a box or score that is no number.")
+    unknown = class_ids[(class_ids < 1) | (class_ids >= dataset.num_classes)]
+    if len(unknown):
+        raise ValueError(f"The result of image {image_id} has class id {unknown[0]}; those of the "
+                         f"data set run from 1 to {dataset.num_classes - 1}.")
+    labelled = np.isin(class_ids, dataset.source_class_ids[dataset.image_info[image_id]["source"]])
+    return boxes[labelled], class_ids[labelled], scores[labelled]
 
 
 def _truth(dataset, image_ids):
@@ -174,24 +201,11 @@ def _found(dataset, results, image_ids):
                        "they must be its internal image ids.")
     rows = []
     for image_id in image_ids:
-        if image_id in results:
-            for box, class_id, score in _detections(dataset, image_id, results[image_id]):
-                rows.append(_annotation(image_id, class_id, box, len(rows), iscrowd=0, score=score))
+        for box, class_id, score in zip(
+                *detections_of(dataset, image_id, results.get(image_id)), strict=True):
+            rows.append(_annotation(image_id, int(class_id), box, len(rows), iscrowd=0,
+                                    score=float(score)))
     return rows
-
-
-def _detections(dataset, image_id, result):
-    boxes = np.asarray(result["boxes"] if "boxes" in result else result["rois"], float)
-    boxes = boxes.reshape(-1, 4)
-    class_ids, scores = np.asarray(result["class_ids"]), np.asarray(result["scores"], float)
-    if not np.isfinite(boxes).all() or not np.isfinite(scores).all():
-        raise ValueError(f"The result of image {image_id} has a box or score that is no number.")
-    unknown = class_ids[(class_ids < 1) | (class_ids >= dataset.num_classes)]
-    if len(unknown):
-        raise ValueError(f"The result of image {image_id} has class id {unknown[0]}; those of the "
-                         f"data set run from 1 to {dataset.num_classes - 1}.")
-    for box, class_id, score in zip(boxes, class_ids, scores, strict=True):
-        yield box, int(class_id), float(score)
 
 
 def _annotation(image_id, class_id, box, index, **more):

@@ -126,6 +126,27 @@ def compute_recall(pred_boxes, gt_boxes, iou):
     return len(found) / len(gt_boxes), positive_ids
 
 
+def match_leftovers(gt_match, pred_match, overlaps, gt_class_ids, iou_threshold=0.5):
+    """Pairs detections and objects that `compute_matches` left single, across classes.
+
+    Args:
+        gt_match, pred_match, overlaps: as `compute_matches` gives them.
+        gt_class_ids: `[G']` int; crowds are left out.
+        iou_threshold: least IoU of a pair.
+
+    Returns:
+        `[P']` int, the object that a single detection lies on, or -1.
+    """
+    free = (gt_match < 0) & (np.asarray(gt_class_ids) > 0)
+    partner = np.full(len(pred_match), -1)
+    for i in np.flatnonzero(pred_match < 0):
+        candidates = free & (overlaps[i] >= iou_threshold)
+        if candidates.any():
+            partner[i] = np.argmax(np.where(candidates, overlaps[i], -1))
+            free[partner[i]] = False
+    return partner
+
+
 def _drop_padding(boxes, *columns):
     boxes = np.asarray(boxes).reshape(-1, 4)
     real = np.any(boxes != 0, axis=1)

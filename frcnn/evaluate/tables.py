@@ -1,11 +1,9 @@
 """Figures of an evaluation as a table of text and as a JSON file."""
 
 import json
-import os
-import tempfile
-from pathlib import Path
 
 from frcnn.evaluate.coco import SUMMARY_KEYS
+from frcnn.files import replacing
 
 
 def format_table(metrics):
@@ -33,24 +31,9 @@ def write_metrics(metrics, path):
         metrics: as `evaluate_detections` gives them.
         path: file to write; its folder is made if missing.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.chmod(temporary, 0o666 & ~_umask())  # mkstemp's files are for their owner alone
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask():
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _caption(settings):

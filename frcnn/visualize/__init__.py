@@ -17,7 +17,13 @@ from frcnn.visualize.pictures import (
     draw_detections_beside_truth,
     draw_rois,
 )
-from frcnn.visualize.plots import plot_losses, plot_overlaps, plot_precision_recall
+from frcnn.visualize.plots import (
+    plot_confusion_matrix,
+    plot_losses,
+    plot_overlaps,
+    plot_precision_recall,
+    plot_precision_recall_by_class,
+)
 from frcnn.visualize.tables import display_table, display_weight_stats, weight_stats
 
 __all__ = [
@@ -30,9 +36,11 @@ __all__ = [
     "draw_boxes",
     "draw_detections_beside_truth",
     "draw_rois",
+    "plot_confusion_matrix",
     "plot_losses",
     "plot_overlaps",
     "plot_precision_recall",
+    "plot_precision_recall_by_class",
     "random_colors",
     "save_figure",
     "weight_stats",

@@ -2,23 +2,25 @@
 
 import colorsys
 import math
-import os
 import random
 import sys
-import tempfile
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
+
+from frcnn.files import replacing
 
 # Saturated and rather dark: they stand out on bright micrographs and carry white text.
 PALETTE = ("#d81e1e", "#1259c3", "#0b7d3b", "#9a2fc2", "#c95a00", "#00808a", "#c2126f",
            "#6b4a12", "#4038d0", "#5c7a00", "#8c0f3a", "#3f5566")
 NEUTRAL = "#555555"
 MARGIN = 0.35  # inches around the axes of a figure made here
+_FILE_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 
 
 def class_color(class_id):
@@ -51,7 +53,9 @@ def new_figure(figsize):
         from matplotlib import pyplot
 
         return pyplot.figure(figsize=figsize)
-    return Figure(figsize=figsize)
+    figure = Figure(figsize=figsize)
+    FigureCanvasAgg(figure)  # a bare figure makes itself a renderer for each text it measures
+    return figure
 
 
 def new_axes(figsize, ax=None):
@@ -68,7 +72,7 @@ def show_if_window(made):
 
 
 def save_figure(ax_or_fig, path, dpi=100):
-    """Writes a figure, or the figure of an axes, as an image file, and lets go of it.
+    """Writes a figure, or the figure of an axes, as an image file.
 
     Args:
         ax_or_fig: Axes or Figure.
@@ -79,31 +83,23 @@ def save_figure(ax_or_fig, path, dpi=100):
     Returns:
         Path of the file.
     """
-    figure = ax_or_fig if isinstance(ax_or_fig, Figure) else ax_or_fig.get_figure(root=True)
+    figure = ax_or_fig.figure.figure  # of a figure: itself; of axes: the outermost
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=path.suffix)
-    os.close(handle)
-    try:
-        figure.savefig(temporary, dpi=dpi, bbox_inches="tight", pad_inches=0.1)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=dpi, bbox_inches="tight", pad_inches=0.1,
+                       format=path.suffix.lstrip(".") or "png")
     return path
 
 
 def _in_notebook():
-    backend = matplotlib.get_backend().lower()
-    return any(name in backend for name in ("inline", "nbagg", "ipympl", "widget"))
+    return in_jupyter() and matplotlib.get_backend().lower() not in _FILE_BACKENDS
 
 
 def _has_windows():
-    backend = matplotlib.get_backend().lower()
-    interactive = matplotlib.backends.backend_registry.list_builtin(
-        matplotlib.backends.BackendFilter.INTERACTIVE)
-    return not _in_notebook() and backend in {name.lower() for name in interactive}
+    """Whether somebody is there to look at windows: a prompt, or a script that uses pyplot."""
+    if in_jupyter() or not ("matplotlib.pyplot" in sys.modules or hasattr(sys, "ps1")):
+        return False
+    return matplotlib.get_backend().lower() not in _FILE_BACKENDS
 
 
 # --- images ---------------------------------------------------------------------------------
@@ -144,7 +140,8 @@ def show_image(ax, image, title="", **options):
 class Brush:
     """Draws boxes and labels on an axes that shows an image, sized for how many there will be.
 
-    Labels stay inside the image and, where there is room, off one another.
+    Draw all boxes, then the labels: they stay inside the image and, where there is room, off one
+    another and off the objects.
 
     Args:
         ax: axes prepared by `show_image`.
@@ -154,12 +151,15 @@ class Brush:
     def __init__(self, ax, count):
         self.ax = ax
         ax.apply_aspect()
-        extent = ax.get_window_extent()
-        points = 72 / ax.get_figure(root=True).dpi
-        room = math.sqrt(extent.width * extent.height) * points / math.sqrt(max(count, 1))
+        extent, dots = ax.get_window_extent(), ax.figure.figure.dpi / 72
+        room = math.sqrt(extent.width * extent.height / max(count, 1)) / dots
         self.linewidth = float(np.clip(room / 50, 0.7, 1.8))
         self.fontsize = float(np.clip(room / 8, 4.5, 9))
-        self._taken = np.zeros((0, 4))
+        self._right, self._bottom = ax.get_xlim()[1], ax.get_ylim()[0]
+        # image pixels of one dot of the figure, down and across
+        self._dot = np.array([self._bottom / extent.height, self._right / extent.width])
+        self._pad = dots * self._dot  # one point
+        self._objects, self._labels = [], []
 
     def box(self, box, color, style="solid", alpha=1.0, linewidth=None):
         """Adds the outline of `box` [4] in pixels; returns the Rectangle."""
@@ -169,56 +169,51 @@ class Brush:
         outline = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color,
                             linestyle=style, linewidth=linewidth, alpha=alpha,
                             path_effects=[halo] if style == "solid" else None)
+        if style == "solid":
+            self._objects.append((y1, x1, y2, x2))
         return self.ax.add_patch(outline)
 
     def label(self, box, text, color, alpha=0.85):
-        """Adds a label to `box` [4] in pixels, above it or where there is room."""
+        """Adds a label to `box` [4] in pixels, above it if there is room; returns the Text."""
         label = self.ax.text(
-            0, 0, text, color="white", fontsize=self.fontsize, va="top", ha="left",
+            0, 0, text, color=_ink(color), fontsize=self.fontsize, va="top", ha="left",
             bbox={"facecolor": color, "alpha": alpha, "pad": 1, "linewidth": 0}, zorder=3)
-        height, width = self._size(label)
-        y, x = self._place(box, height, width)
-        self._taken = np.vstack([self._taken, [y, x, y + height, x + width]])
-        pad_y, pad_x = self._pad()
-        label.set_position((x + pad_x, y + pad_y))
+        extent = label.get_window_extent()  # without the padding, which is known only when drawn
+        height, width = np.array([extent.height, extent.width]) * self._dot + 2 * self._pad
+        y, x = self._place([float(side) for side in box], height, width)
+        self._labels.append((y, x, y + height, x + width))
+        label.set_position((x + self._pad[1], y + self._pad[0]))
         return label
 
-    def _pad(self):
-        """The label's padding, one point, in image pixels down and across."""
-        pixels = self.ax.get_figure(root=True).dpi / 72
-        (x0, y0), (x1, y1) = self.ax.transData.inverted().transform([(0, 0), (pixels, pixels)])
-        return abs(y1 - y0), abs(x1 - x0)
-
-    def _size(self, label):
-        """Height and width of a label with its padding, in image pixels."""
-        # The text's own extent: that of the padded box around it is known only once it is drawn.
-        corners = label.get_window_extent()
-        (x1, y1), (x2, y2) = self.ax.transData.inverted().transform(
-            [(corners.x0, corners.y0), (corners.x1, corners.y1)])
-        pad_y, pad_x = self._pad()
-        return abs(y2 - y1) + 2 * pad_y, abs(x2 - x1) + 2 * pad_x
-
     def _place(self, box, height, width):
-        y1, x1, y2, x2 = (float(side) for side in box)
-        right, bottom = self.ax.get_xlim()[1], self.ax.get_ylim()[0]
-        spots = [(y1 - height, x1), (y1 - height, x2 - width), (y2, x1), (y2, x2 - width),
-                 (y1, x1), (y2 - height, x1), (y1, x2), (y1, x1 - width)]
-        best, least = None, math.inf
-        for y, x in spots:
-            y = min(max(y, 0), max(bottom - height, 0))
-            x = min(max(x, 0), max(right - width, 0))
-            hidden = self._covered(y, x, y + height, x + width)
-            if hidden < least:
-                best, least = (y, x), hidden
-            if not hidden:
-                break
-        return best
+        """The first spot at a box that hides nothing, or the one that hides least."""
+        y1, x1, y2, x2 = box
+        spots = np.array([(y1 - height, x1), (y1 - height, x2 - width), (y2, x1),
+                          (y2, x2 - width), (y1, x2), (y1, x1 - width), (y1, x1),
+                          (y2 - height, x1), (y2 - height, x2 - width)])
+        low = np.minimum(np.maximum(spots, 0),
+                         [max(self._bottom - height, 0), max(self._right - width, 0)])
+        places = np.concatenate([low, low + [height, width]], axis=1)
+        # A label over a label is worse than one over the rim of a cell; large objects bear it.
+        hidden = 5 * _shared(places, self._labels).sum(axis=1)
+        objects = np.array(self._objects or [(0, 0, 0, 0)])
+        small = np.prod(objects[:, 2:] - objects[:, :2], axis=1) < 40 * height * width
+        hidden += (_shared(places, objects) * small).sum(axis=1)
+        return low[np.argmin(hidden)]
 
-    def _covered(self, y1, x1, y2, x2):
-        """Area of a spot, in image pixels, that other labels have taken."""
-        down = np.minimum(self._taken[:, 2], y2) - np.maximum(self._taken[:, 0], y1)
-        across = np.minimum(self._taken[:, 3], x2) - np.maximum(self._taken[:, 1], x1)
-        return float(np.sum(np.maximum(down, 0) * np.maximum(across, 0)))
+
+def _shared(boxes1, boxes2):
+    """Areas that boxes `[N, 4]` share with boxes `[M, 4]`: `[N, M]`."""
+    boxes1, boxes2 = boxes1[:, None], np.reshape(boxes2, (1, -1, 4))
+    sides = np.minimum(boxes1[..., 2:], boxes2[..., 2:]) \
+        - np.maximum(boxes1[..., :2], boxes2[..., :2])
+    return np.prod(np.maximum(sides, 0), axis=2)
+
+
+def _ink(color):
+    """Black or white, whichever reads better on a colour."""
+    red, green, blue = matplotlib.colors.to_rgb(color)
+    return "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.6 else "white"
 
 
 def add_legend(ax, entries):

@@ -1,10 +1,9 @@
 """Pictures on images: instances, boxes before and after refinement, truth against detections."""
 
-import math
-
+import matplotlib
 import numpy as np
 
-from frcnn.evaluate.matching import compute_matches, lies_in_crowd
+from frcnn.evaluate.matching import compute_matches, lies_in_crowd, match_leftovers
 from frcnn.visualize.canvas import (
     NEUTRAL,
     Brush,
@@ -17,8 +16,11 @@ from frcnn.visualize.canvas import (
     show_image,
 )
 
+CROWD = " (crowd)"
 HIT, MISSED, FALSE = "#0b7d3b", "#1259c3", "#d81e1e"
-PANEL = 4.0  # inches across one image of a grid
+# inches: across an image of a grid, above it, between two
+PANEL, TITLE, GAP = 4.0, 0.35, 0.2
+LEGEND_FROM = 50  # with as many objects, class colours are explained below the image
 
 
 def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolation=None):
@@ -34,12 +36,18 @@ def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolat
         Figure.
     """
     titles = [""] * len(images) if titles is None else titles
-    rows = math.ceil(len(images) / cols)
-    figure = new_figure((PANEL * min(cols, max(len(images), 1)), PANEL * max(rows, 1)))
+    cols = max(min(cols, len(images)), 1)
+    tallness = [np.shape(image)[0] / np.shape(image)[1] for image in images]
+    heights = [PANEL * max(tallness[start:start + cols]) + TITLE
+               for start in range(0, len(images), cols)]
+    figure = new_figure((cols * (PANEL + GAP), sum(heights) or PANEL))
     options = {"cmap": cmap, "norm": norm, "interpolation": interpolation}
     options = {name: value for name, value in options.items() if value is not None}
     for index, (image, title) in enumerate(zip(images, titles, strict=True)):
-        ax = figure.add_subplot(rows, min(cols, len(images)), index + 1)
+        row, column = divmod(index, cols)
+        ax = _panel(figure, column * (PANEL + GAP), sum(heights[:row]) + TITLE, PANEL,
+                    heights[row] - TITLE)
+        ax.set_anchor("N")
         show_image(ax, image, str(title), **options)
     show_if_window(True)
     return figure
@@ -75,10 +83,9 @@ def display_instances(image, boxes, class_ids, class_names, scores=None, title="
     colors = [class_color(class_id) for class_id in class_ids] if colors is None else colors
     for i, box in enumerate(boxes):
         brush.box(box, colors[i], style="dotted" if class_ids[i] < 0 else "solid")
-    for i, box in enumerate(boxes):
-        if captions[i]:
-            brush.label(box, captions[i], colors[i])
-    if legend or (legend is None and made and len(boxes) > 50):
+    for box, text, color in _joined(boxes, captions, colors):
+        brush.label(box, text, color)
+    if legend or (legend is None and made and len(boxes) >= LEGEND_FROM):
         add_legend(ax, _class_entries(class_ids, class_names))
     show_if_window(made)
     return ax
@@ -117,13 +124,13 @@ def draw_boxes(image, boxes=None, refined_boxes=None, captions=None, visibilitie
             brush.box(before[i], color, style, alpha)
         if len(after) and np.any(after[i]):
             brush.box(after[i], color)
-        if len(before) and len(after):
+        if len(before) and len(after) and np.any(before[i]) and np.any(after[i]):
             ax.plot([before[i][1], after[i][1]], [before[i][0], after[i][0]], color=color,
                     linewidth=brush.linewidth / 2)
     for i in range(count if captions is not None else 0):
         if captions[i]:
             dim = visibilities is not None and visibilities[i] == 0
-            brush.label(after[i] if len(after) else before[i], captions[i],
+            brush.label(after[i] if len(after) and np.any(after[i]) else before[i], captions[i],
                         NEUTRAL if dim else colors[i])
     show_if_window(made)
     return ax
@@ -193,7 +200,8 @@ def display_differences(image, gt_boxes, gt_class_ids, pred_boxes, pred_class_id
     found = [np.asarray(values)[order] for values in (pred_boxes, pred_class_ids, pred_scores)]
     truth = (np.asarray(gt_boxes).reshape(-1, 4), np.asarray(gt_class_ids, int))
     gt_match, pred_match, overlaps = compute_matches(*truth, *found, iou_threshold)
-    ignored = lies_in_crowd(*truth, *found, iou_threshold) & (pred_match < 0)
+    ignored = lies_in_crowd(*truth, *found, iou_threshold)
+    partner = match_leftovers(gt_match, pred_match, overlaps, truth[1], iou_threshold)
 
     brush, labels, counts = Brush(ax, len(truth[0]) + len(order)), [], dict.fromkeys("hmfi", 0)
     for j, (box, class_id) in enumerate(zip(*truth, strict=True)):
@@ -206,11 +214,14 @@ def display_differences(image, gt_boxes, gt_class_ids, pred_boxes, pred_class_id
         else:
             brush.box(box, HIT, "dotted", linewidth=brush.linewidth * 0.7)
     for i, (box, class_id, score) in enumerate(zip(*found, strict=True)):
-        kind = "h" if pred_match[i] >= 0 else "i" if ignored[i] else "f"
+        kind = "h" if pred_match[i] >= 0 else "i" if ignored[i] and partner[i] < 0 else "f"
         counts[kind] += 1
         color = {"h": HIT, "f": FALSE, "i": NEUTRAL}[kind]
         text = caption(class_names, class_id, score)
-        text += f" / {overlaps[i, int(pred_match[i])]:.2f}" if kind == "h" else ""
+        if kind == "h":
+            text += f" / {overlaps[i, int(pred_match[i])]:.2f}"
+        elif partner[i] >= 0:
+            text += f", is {class_names[truth[1][partner[i]]]}"
         brush.box(box, color)
         labels.append((box, text, color))
     for label in labels:
@@ -242,16 +253,13 @@ def draw_detections_beside_truth(images, truths, results, class_names, *, titles
     Returns:
         Figure, to be written by `save_figure`.
     """
-    gap, panel = 0.35, (width - 0.35) / 2
-    heights = [panel * np.shape(image)[0] / np.shape(image)[1] + gap for image in images]
-    figure = new_figure((width, sum(heights) + gap))
-    bottom = figure.get_figheight()
+    panel = (width - GAP) / 2
+    heights = [panel * np.shape(image)[0] / np.shape(image)[1] + TITLE for image in images]
+    figure = new_figure((width, sum(heights) or panel))
     for row, (image, (boxes, class_ids), result) in enumerate(
             zip(images, truths, results, strict=True)):
-        bottom -= heights[row]
-        axes = [figure.add_axes([left / width, bottom / figure.get_figheight(), panel / width,
-                                 (heights[row] - gap) / figure.get_figheight()])
-                for left in (0, panel + gap)]
+        axes = [_panel(figure, left, sum(heights[:row]) + TITLE, panel, heights[row] - TITLE)
+                for left in (0, panel + GAP)]
         name = f"{titles[row]}: " if titles is not None else ""
         objects = int(np.count_nonzero(np.asarray(class_ids) > 0))
         display_instances(image, boxes, class_ids, class_names, ax=axes[0],
@@ -267,8 +275,32 @@ def draw_detections_beside_truth(images, truths, results, class_names, *, titles
 
 def caption(class_names, class_id, score=None):
     """Name and score of an object, as its label tells them."""
-    name = class_names[abs(int(class_id))] + (" (crowd)" if class_id < 0 else "")
+    name = class_names[abs(int(class_id))] + (CROWD if class_id < 0 else "")
     return name if score is None else f"{name} {score:.2f}"
+
+
+def _panel(figure, left, top, width, height):
+    """Axes at a place of a figure, in inches from its upper left corner."""
+    across, down = figure.get_size_inches()
+    return figure.add_axes([left / across, 1 - (top + height) / down, width / across,
+                            height / down])
+
+
+def _joined(boxes, captions, colors):
+    """(box, caption, colour) of each label; what has one and the same box shares a label.
+
+    A region that nobody could name is often a crowd of every class.
+    """
+    groups = {}
+    for box, text, color in zip(boxes, captions, colors, strict=True):
+        if text:
+            groups.setdefault(tuple(box), []).append((text, color))
+    for box, entries in groups.items():
+        texts = list(dict.fromkeys(text for text, _ in entries))
+        if all(text.endswith(CROWD) for text in texts):
+            texts = [text.removesuffix(CROWD) for text in texts[:-1]] + texts[-1:]
+        one = len({matplotlib.colors.to_hex(color) for _, color in entries}) == 1
+        yield box, ", ".join(texts), entries[0][1] if one else NEUTRAL
 
 
 def _class_entries(class_ids, class_names):
