@@ -22,7 +22,10 @@ MAX_UNREADABLE_IN_A_ROW = 5
 
 
 class DetectionSequence(keras.utils.PyDataset):
-    """Batches of a data set for `fit`, every image once an epoch.
+    """Batches of a data set for `fit(…, shuffle=False)`, every image once an epoch.
+
+    `shuffle=False` belongs there, since Keras would else shuffle the batches once more, without a
+    seed; the order of the images is this class's own affair.
 
     Item i is `(inputs,)`, and `inputs` a dict of arrays, B images high:
 
