@@ -6,6 +6,7 @@ that starts at a later epoch sees what it would have seen.
 """
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -57,8 +58,10 @@ class DetectionSequence(keras.utils.PyDataset):
         steps: batches an epoch; None for every image once. With a number the next epoch goes on
             where the last one ended, and the order is drawn anew after each pass of the data.
         initial_epoch: the epoch to start with, for a run that is resumed.
-        workers, use_multiprocessing, max_queue_size: see `keras.utils.PyDataset`; workers are
-            threads.
+        workers: threads that prepare the batches to come; with 1 each is made when it is asked
+            for. They are this class's own: those of Keras mix up batches of two epochs where
+            `fit` first draws one to build the model (on JAX, or under a distribution strategy).
+        max_queue_size: how many batches to prepare ahead; None for twice the workers.
 
     Raises:
         DatasetError: the data set is empty or has more classes than NUM_CLASSES.
@@ -67,10 +70,8 @@ class DetectionSequence(keras.utils.PyDataset):
 
     def __init__(self, dataset, config, *, shuffle=True, augmentation=None,
                  no_augmentation_sources=None, batch_size=None, seed=None, random_rois=0,
-                 steps=None, initial_epoch=0, workers=1, use_multiprocessing=False,
-                 max_queue_size=10):
-        super().__init__(workers=workers, use_multiprocessing=use_multiprocessing,
-                         max_queue_size=max_queue_size)
+                 steps=None, initial_epoch=0, workers=1, max_queue_size=None):
+        super().__init__(workers=1)
         if dataset.num_images == 0:
             raise DatasetError("The data set has no images; add some and call prepare().")
         check_classes(dataset, config)
@@ -86,7 +87,10 @@ class DetectionSequence(keras.utils.PyDataset):
         turns = getattr(self.augmentation, "turns", False)
         self.image_shape = (*common_canvas(dataset, config, turns), config.IMAGE_CHANNEL_COUNT)
         self.failure = None  # what ended the run, for callers that Keras hides it from
-        self._within_epoch = False
+        self._pool = ThreadPoolExecutor(workers, "batches") if workers > 1 else None
+        self._queue_size = 2 * workers if max_queue_size is None else max(1, int(max_queue_size))
+        self._coming = {}  # (epoch, index) -> Future of a batch
+        self._within_epoch = self._last_batch_given = False
         self._orders = {}
 
     def __len__(self):
@@ -95,11 +99,11 @@ class DetectionSequence(keras.utils.PyDataset):
 
     def on_epoch_begin(self):
         """Called by Keras."""
-        self._within_epoch = True
+        self._within_epoch, self._last_batch_given = True, False
 
     def on_epoch_end(self):
-        """Called by Keras, which also calls it once before the first epoch: that does not count."""
-        if self._within_epoch:
+        """Called by Keras, also where no epoch was: only one that was gone through counts."""
+        if self._within_epoch and self._last_batch_given:
             self.epoch += 1
         self._within_epoch = False
 
@@ -108,13 +112,16 @@ class DetectionSequence(keras.utils.PyDataset):
         if not 0 <= index < len(self):
             raise IndexError(f"There is no batch {index}; an epoch has {len(self)}.")
         try:
-            inputs = self._empty_batch()
-            for slot in range(self.batch_size):
-                self._fill(inputs, slot, self.epoch, index * self.batch_size + slot)
+            if self._pool is None:
+                batch = self._batch(self.epoch, index)
+            else:
+                batch = self._batch_ahead(index)
         except Exception as error:
             self.failure = error
+            self._forget(self._coming)
             raise
-        return (inputs,)
+        self._last_batch_given = index == len(self) - 1
+        return (batch,)
 
     def image_order(self, epoch):
         """Image ids in the order of one pass through the data, int `[num_images]`."""
@@ -123,10 +130,31 @@ class DetectionSequence(keras.utils.PyDataset):
         order = self._orders.get(epoch)
         if order is None:
             order = np.random.default_rng([self.seed, 1, epoch]).permutation(self.dataset.image_ids)
-            self._orders = {epoch: order}  # one is enough: threads work on neighbouring batches
+            # Threads work on neighbouring batches, so on two passes at most.
+            self._orders = {**dict(list(self._orders.items())[-1:]), epoch: order}
         return order
 
     # --- inside -----------------------------------------------------------------------------
+
+    def _batch_ahead(self, index):
+        """Batch `index`, with those that follow already under way."""
+        ahead = range(index, min(index + 1 + self._queue_size, len(self)))
+        wanted = [(self.epoch, number) for number in ahead]
+        self._forget(self._coming.keys() - set(wanted))
+        for key in wanted:
+            if key not in self._coming:
+                self._coming[key] = self._pool.submit(self._batch, *key)
+        return self._coming.pop(wanted[0]).result()
+
+    def _forget(self, keys):
+        for key in list(keys):
+            self._coming.pop(key).cancel()
+
+    def _batch(self, epoch, index):
+        inputs = self._empty_batch()
+        for slot in range(self.batch_size):
+            self._fill(inputs, slot, epoch, index * self.batch_size + slot)
+        return inputs
 
     def _image_id(self, epoch, place):
         """The image at a place of an epoch, which may lie beyond its end."""

@@ -1,6 +1,9 @@
 """Batches: what is in them, in which order they come, and what happens when an image breaks."""
 
+import gc
 import shutil
+import threading
+import time
 import tracemalloc
 import warnings
 
@@ -36,6 +39,14 @@ def image_ids(sequence):
     """Image ids of the current epoch, batch by batch."""
     return [sequence[index][0]["input_image_meta"][:, 0].astype(int).tolist()
             for index in range(len(sequence))]
+
+
+def run_epoch(sequence):
+    """What Keras does with an epoch; returns the image ids, batch by batch."""
+    sequence.on_epoch_begin()
+    seen = image_ids(sequence)
+    sequence.on_epoch_end()
+    return seen
 
 
 def flat(lists):
@@ -167,21 +178,17 @@ def test_every_image_once_an_epoch_and_the_last_batch_filled_from_the_start(trai
     sequence = DetectionSequence(train, config_for(), seed=11)
     orders = []
     for _ in range(4):
-        sequence.on_epoch_begin()
-        order = flat(image_ids(sequence))
+        order = flat(run_epoch(sequence))
         assert len(order) == 6
         assert sorted(order[:5]) == [0, 1, 2, 3, 4] and order[5] == order[0]
         orders.append(tuple(order))
-        sequence.on_epoch_end()
     assert len(set(orders)) > 1
 
 
 def test_validation_keeps_the_data_sets_order(train):
     sequence = DetectionSequence(train, config_for(), shuffle=False)
     for _ in range(2):
-        sequence.on_epoch_begin()
-        assert image_ids(sequence) == [[0, 1], [2, 3], [4, 0]]
-        sequence.on_epoch_end()
+        assert run_epoch(sequence) == [[0, 1], [2, 3], [4, 0]]
 
 
 def test_a_batch_larger_than_the_data_set(train):
@@ -194,10 +201,8 @@ def test_steps_go_on_through_the_data_from_epoch_to_epoch(train, shuffle):
     sequence = DetectionSequence(train, config_for(), steps=2, seed=4, shuffle=shuffle)
     order = []
     for _ in range(5):
-        sequence.on_epoch_begin()
-        order += flat(image_ids(sequence))
+        order += flat(run_epoch(sequence))
         assert len(sequence) == 2
-        sequence.on_epoch_end()
     passes = [order[start:start + 5] for start in range(0, 20, 5)]
     assert all(sorted(each) == [0, 1, 2, 3, 4] for each in passes)
     assert shuffle == (len({tuple(each) for each in passes}) > 1)
@@ -213,8 +218,7 @@ def test_steps_may_span_several_passes(train):
 def test_equal_seeds_give_equal_batches_and_a_later_start_goes_on(train, steps):
     settings = {"seed": 21, "augmentation": "flip", "random_rois": 5, "steps": steps}
     first = DetectionSequence(train, config_for(), **settings)
-    first.on_epoch_begin()
-    first.on_epoch_end()
+    run_epoch(first)
     second = DetectionSequence(train, config_for(), initial_epoch=1, **settings)
     for index in reversed(range(len(second))):  # in whatever order they are asked for
         assert_same(first[index][0], second[index][0])
@@ -227,6 +231,46 @@ def test_without_a_seed_one_is_drawn_and_kept(train):
     one, other = (DetectionSequence(train, config_for()) for _ in range(2))
     assert one.seed != other.seed
     assert_same(one[0][0], DetectionSequence(train, config_for(), seed=one.seed)[0][0])
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_hooks_without_an_epoch_do_not_count(train, workers):
+    """As Keras calls them when `fit` builds a model on the first batch."""
+    sequence = DetectionSequence(train, config_for(), seed=5, workers=workers)
+    expected = image_ids(sequence)
+    sequence.on_epoch_end()
+    sequence.on_epoch_begin()
+    sequence[0]
+    sequence.on_epoch_end()
+    assert sequence.epoch == 0 and image_ids(sequence) == expected
+
+
+def test_several_workers_make_the_same_batches(train):
+    settings = {"seed": 6, "augmentation": "flip", "batch_size": 1}
+    plain = DetectionSequence(train, config_for(), **settings)
+    ahead = DetectionSequence(train, config_for(), workers=4, max_queue_size=3, **settings)
+    for _ in range(3):
+        for sequence in (plain, ahead):
+            sequence.on_epoch_begin()
+        for index in (0, 1, 2, 0, 3, 4):
+            assert_same(plain[index][0], ahead[index][0])
+            assert len(ahead._coming) <= 3
+        for sequence in (plain, ahead):
+            sequence.on_epoch_end()
+    assert plain.epoch == ahead.epoch == 3
+
+
+def test_threads_end_with_the_sequence(train):
+    before = threading.active_count()
+    sequence = DetectionSequence(train, config_for(), workers=4)
+    image_ids(sequence)
+    assert threading.active_count() > before
+    del sequence
+    gc.collect()
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() == before
 
 
 def test_there_are_no_batches_beyond_the_last(train):
@@ -259,13 +303,11 @@ class Recorder(keras.Model):
 @pytest.mark.parametrize("steps", [None, 2])
 @pytest.mark.parametrize("workers", [1, 3])
 def test_fit_sees_the_batches_in_order_epoch_after_epoch(train, workers, steps):
-    """Keras calls the epoch hooks at odd moments, and several workers run ahead."""
+    """Keras calls the epoch hooks at odd moments, and several workers prepare batches ahead."""
     settings = {"seed": 8, "steps": steps}
     expected, plain = [], DetectionSequence(train, config_for(), **settings)
     for _ in range(3):
-        plain.on_epoch_begin()
-        expected += image_ids(plain)
-        plain.on_epoch_end()
+        expected += run_epoch(plain)
 
     sequence = DetectionSequence(train, config_for(), workers=workers, **settings)
     validation = DetectionSequence(train, config_for(), shuffle=False, workers=workers)
@@ -313,15 +355,19 @@ def test_an_image_that_breaks_is_replaced_by_the_next_and_named(coco_folder, tra
     assert sequence.failure is None
 
 
-def test_many_broken_images_in_a_row_are_an_error(coco_folder, train):
-    sequence = DetectionSequence(train, config_for(), shuffle=False)
+@pytest.mark.parametrize("workers", [1, 2])
+def test_many_broken_images_in_a_row_are_an_error(coco_folder, train, workers):
+    sequence = DetectionSequence(train, config_for(), shuffle=False, workers=workers)
     for path in (coco_folder / "train").glob("*.png"):
         path.write_bytes(b"")
     message = r"6 images in a row cannot be read; the last one is .*train_0\.png"
-    with warnings.catch_warnings(), pytest.raises(DatasetError, match=message):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        sequence[0]
-    assert isinstance(sequence.failure, DatasetError)
+        with pytest.raises(DatasetError, match=message):
+            sequence[0]
+        if workers > 1:
+            sequence._pool.shutdown()  # what is still under way warns in here
+    assert isinstance(sequence.failure, DatasetError) and not sequence._coming
 
 
 def test_errors_of_the_annotations_are_not_skipped(train):
@@ -344,9 +390,7 @@ def test_memory_does_not_grow_with_the_epochs(train):
 
     def epochs(count):
         for _ in range(count):
-            sequence.on_epoch_begin()
-            image_ids(sequence)
-            sequence.on_epoch_end()
+            run_epoch(sequence)
 
     epochs(2)
     tracemalloc.start()
