@@ -117,21 +117,23 @@ def draw_boxes(image, boxes=None, refined_boxes=None, captions=None, visibilitie
     colors = random_colors(count, bright=False, seed=0) if colors is None else colors
     default = "dashed" if len(after) else "solid"
     styles = {0: ("dotted", 0.6), 1: ("dashed", 1.0), 2: ("solid", 1.0)}
+    labels = []
     for i in range(count):
         style, alpha = (default, 1.0) if visibilities is None else styles[int(visibilities[i])]
         color = NEUTRAL if visibilities is not None and visibilities[i] == 0 else colors[i]
-        if len(before) and np.any(before[i]):
-            brush.box(before[i], color, style, alpha)
-        if len(after) and np.any(after[i]):
-            brush.box(after[i], color)
-        if len(before) and len(after) and np.any(before[i]) and np.any(after[i]):
-            ax.plot([before[i][1], after[i][1]], [before[i][0], after[i][0]], color=color,
+        ends = [boxes[i] if len(boxes) and np.any(boxes[i]) else None for boxes in (before, after)]
+        if ends[0] is not None:
+            brush.box(ends[0], color, style, alpha)
+        if ends[1] is not None:
+            brush.box(ends[1], color)
+        if ends[0] is not None and ends[1] is not None:
+            ax.plot([ends[0][1], ends[1][1]], [ends[0][0], ends[1][0]], color=color,
                     linewidth=brush.linewidth / 2)
-    for i in range(count if captions is not None else 0):
-        if captions[i]:
-            dim = visibilities is not None and visibilities[i] == 0
-            brush.label(after[i] if len(after) and np.any(after[i]) else before[i], captions[i],
-                        NEUTRAL if dim else colors[i])
+        shown = ends[1] if ends[1] is not None else ends[0]
+        if shown is not None and captions is not None and captions[i]:
+            labels.append((shown, captions[i], color))
+    for label in labels:
+        brush.label(*label)
     show_if_window(made)
     return ax
 
@@ -195,46 +197,58 @@ def display_differences(image, gt_boxes, gt_class_ids, pred_boxes, pred_class_id
     """
     made, ax = ax is None, image_axes(image, (14, 14), ax)
     show_image(ax, image, title)
-    kept = np.asarray(pred_scores) >= score_threshold
-    order = np.flatnonzero(kept)[np.argsort(-np.asarray(pred_scores)[kept], kind="stable")]
-    found = [np.asarray(values)[order] for values in (pred_boxes, pred_class_ids, pred_scores)]
+    scores = np.asarray(pred_scores, float)
+    order = np.flatnonzero(scores >= score_threshold)
+    order = order[np.argsort(-scores[order], kind="stable")]
     truth = (np.asarray(gt_boxes).reshape(-1, 4), np.asarray(gt_class_ids, int))
-    gt_match, pred_match, overlaps = compute_matches(*truth, *found, iou_threshold)
-    ignored = lies_in_crowd(*truth, *found, iou_threshold)
-    partner = match_leftovers(gt_match, pred_match, overlaps, truth[1], iou_threshold)
-
-    brush, labels, counts = Brush(ax, len(truth[0]) + len(order)), [], dict.fromkeys("hmfi", 0)
-    for j, (box, class_id) in enumerate(zip(*truth, strict=True)):
-        if class_id < 0:
-            brush.box(box, NEUTRAL, "dotted")
-        elif gt_match[j] < 0:
-            counts["m"] += 1
-            brush.box(box, MISSED, "dashed")
-            labels.append((box, class_names[class_id], MISSED))
-        else:
-            brush.box(box, HIT, "dotted", linewidth=brush.linewidth * 0.7)
-    for i, (box, class_id, score) in enumerate(zip(*found, strict=True)):
-        kind = "h" if pred_match[i] >= 0 else "i" if ignored[i] and partner[i] < 0 else "f"
-        counts[kind] += 1
-        color = {"h": HIT, "f": FALSE, "i": NEUTRAL}[kind]
-        text = caption(class_names, class_id, score)
-        if kind == "h":
-            text += f" / {overlaps[i, int(pred_match[i])]:.2f}"
-        elif partner[i] >= 0:
-            text += f", is {class_names[truth[1][partner[i]]]}"
-        brush.box(box, color)
-        labels.append((box, text, color))
+    found = (np.asarray(pred_boxes).reshape(-1, 4)[order], np.asarray(pred_class_ids, int)[order],
+             scores[order])
+    brush, labels = Brush(ax, len(truth[0]) + len(order)), []
+    for box, color, style, text in _differences(truth, found, class_names, iou_threshold):
+        brush.box(box, color, style)
+        if text:
+            labels.append((box, text, color))
     for label in labels:
         brush.label(*label)
     if legend:
-        entries = [(HIT, f"{counts['h']} hit (score / IoU)", "solid"),
-                   (MISSED, f"{counts['m']} missed", "dashed"),
-                   (FALSE, f"{counts['f']} false", "solid")]
-        if np.any(truth[1] < 0):
-            entries.append((NEUTRAL, f"ignored region, {counts['i']} detections in it", "dotted"))
-        add_legend(ax, entries)
+        add_legend(ax, _difference_entries(ax, crowds=np.any(truth[1] < 0)))
     show_if_window(made)
     return ax
+
+
+def _differences(truth, found, class_names, iou_threshold):
+    """(box, colour, line style, text) of each object and each detection; these come best first."""
+    gt_match, pred_match, overlaps = compute_matches(*truth, *found, iou_threshold)
+    ignored = lies_in_crowd(*truth, *found, iou_threshold)
+    partner = match_leftovers(gt_match, pred_match, overlaps, truth[1], iou_threshold)
+    for j, (box, class_id) in enumerate(zip(*truth, strict=True)):
+        if class_id < 0:
+            yield box, NEUTRAL, "dotted", ""
+        elif gt_match[j] >= 0:
+            yield box, HIT, "dotted", ""
+        else:
+            yield box, MISSED, "dashed", class_names[class_id]
+    for i, (box, class_id, score) in enumerate(zip(*found, strict=True)):
+        text = caption(class_names, class_id, score)
+        if pred_match[i] >= 0:
+            yield box, HIT, "solid", f"{text} / {overlaps[i, int(pred_match[i])]:.2f}"
+        elif partner[i] >= 0:
+            yield box, FALSE, "solid", f"{text}, is {class_names[truth[1][partner[i]]]}"
+        else:
+            yield box, NEUTRAL if ignored[i] else FALSE, "solid", text
+
+
+def _difference_entries(ax, crowds):
+    """The legend of `display_differences`, with counts of what was drawn."""
+    drawn = [(matplotlib.colors.to_hex(patch.get_edgecolor()), patch.get_linestyle())
+             for patch in ax.patches]
+    entries = [(HIT, f"{drawn.count((HIT, 'solid'))} hit (score / IoU)", "solid"),
+               (MISSED, f"{drawn.count((MISSED, 'dashed'))} missed", "dashed"),
+               (FALSE, f"{drawn.count((FALSE, 'solid'))} false", "solid")]
+    if crowds:
+        inside = _counted(drawn.count((NEUTRAL, "solid")), "detection")
+        entries.append((NEUTRAL, f"ignored region, {inside} in it", "dotted"))
+    return entries
 
 
 def draw_detections_beside_truth(images, truths, results, class_names, *, titles=None,
@@ -261,15 +275,16 @@ def draw_detections_beside_truth(images, truths, results, class_names, *, titles
         axes = [_panel(figure, left, sum(heights[:row]) + TITLE, panel, heights[row] - TITLE)
                 for left in (0, panel + GAP)]
         name = f"{titles[row]}: " if titles is not None else ""
-        objects = int(np.count_nonzero(np.asarray(class_ids) > 0))
+        objects = _counted(np.count_nonzero(np.asarray(class_ids) > 0), "object")
         display_instances(image, boxes, class_ids, class_names, ax=axes[0],
-                          title=f"{name}truth, {objects} objects")
+                          title=f"{name}truth, {objects}")
         kept = np.asarray(result["scores"]) >= score_threshold
         found = result["boxes"] if "boxes" in result else result["rois"]
         display_instances(
             image, np.asarray(found)[kept], np.asarray(result["class_ids"])[kept], class_names,
             np.asarray(result["scores"])[kept], ax=axes[1],
-            title=f"{name}{np.count_nonzero(kept)} detections, score {score_threshold:g} or more")
+            title=f"{name}{_counted(np.count_nonzero(kept), 'detection')}, "
+                  f"score {score_threshold:g} or more")
     return figure
 
 
@@ -301,6 +316,10 @@ def _joined(boxes, captions, colors):
             texts = [text.removesuffix(CROWD) for text in texts[:-1]] + texts[-1:]
         one = len({matplotlib.colors.to_hex(color) for _, color in entries}) == 1
         yield box, ", ".join(texts), entries[0][1] if one else NEUTRAL
+
+
+def _counted(number, noun):
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _class_entries(class_ids, class_names):

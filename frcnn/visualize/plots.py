@@ -49,11 +49,11 @@ def plot_losses(history, ax=None, *, epochs=None):
     return ax
 
 
-def plot_precision_recall(AP, precisions, recalls, ax=None):
+def plot_precision_recall(ap, precisions, recalls, ax=None):
     """Precision against recall of one image, as `compute_ap` gives them.
 
     Args:
-        AP: float, shown in the title.
+        ap: float, shown in the title.
         precisions: `[N]` from 0 to 1.
         recalls: `[N]` from 0 to 1.
         ax: axes to draw on, or None for a new figure.
@@ -64,7 +64,7 @@ def plot_precision_recall(AP, precisions, recalls, ax=None):
     ax = new_axes((6, 5), ax)
     ax.plot(recalls, precisions, color=PALETTE[1], drawstyle="steps-pre")
     ax.set(xlim=(0, 1.02), ylim=(0, 1.05), xlabel="recall", ylabel="precision",
-           title=f"Precision and recall, AP50 = {AP:.3f}")
+           title=f"Precision and recall, AP = {ap:.3f}")
     ax.grid(alpha=0.25)
     return ax
 
