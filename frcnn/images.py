@@ -1,128 +1,23 @@
-"""Images: reading files of any kind, resizing as in the reference, molding, and the image meta."""
+"""Images: resizing as in the reference, molding, and the image meta.
 
-import threading
-from contextlib import contextmanager
+Reading has a room of its own, `image_files`, whose names are handed on here.
+"""
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image
 
 from frcnn.errors import ConfigError, ImageError
+from frcnn.image_files import read_image, read_image_size
 
-# The largest image that is decoded: 20,000 x 20,000. What a header claims beyond is taken for a
-# decompression bomb.
-MAX_PIXELS = 400_000_000
-
-_PILLOW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
-_TURNS = {  # by EXIF orientation
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
-}  # fmt: skip
-_pillow_limit = threading.Lock()
-
-
-# --- reading --------------------------------------------------------------------------------
-
-
-def read_image(path, channels=3):
-    """Reads an image file, upright and in 8 bits, whatever kind it is.
-
-    Grayscale, palette, RGBA and CMYK images are converted; transparency is dropped unless
-    `channels` is 4; the EXIF orientation is applied. Of 16 bits the upper 8 are kept. Floating
-    point values from 0 to 1 are spread over 0 to 255. Of several frames the first is read.
-
-    Args:
-        path: the file.
-        channels: 1 (gray), 3 (red, green, blue) or 4 (and alpha).
-
-    Returns:
-        `[H, W, channels]` uint8.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ImageError: the file is no image, is damaged, or has more than `MAX_PIXELS` pixels.
-    """
-    if channels not in _PILLOW_MODES:
-        raise ImageError(f"{path}: cannot be read with {channels} channels; image files are read "
-                         "with 1, 3 or 4. Override Dataset.load_image for other data.")
-    with _opened(path) as image:
-        turn = _TURNS.get(_orientation(image))
-        if turn is not None:
-            image = image.transpose(turn)
-        if image.mode.startswith("I") or image.mode == "F":
-            image = Image.fromarray(_to_bytes(np.asarray(image)))
-        pixels = np.array(image.convert(_PILLOW_MODES[channels]))
-    return pixels.reshape(pixels.shape[:2] + (channels,))
-
-
-def read_image_size(path):
-    """The size of the image that `read_image` would return, from the file's header alone.
-
-    Returns:
-        `(height, width)` in pixels, upright.
-
-    Raises:
-        FileNotFoundError, ImageError: as `read_image`; damage behind the header goes unseen.
-    """
-    with _opened(path) as image:
-        width, height = image.size
-        turned = _orientation(image) >= 5
-    return (width, height) if turned else (height, width)
-
-
-def _orientation(image):
-    """The EXIF orientation, 1 (upright) to 8, that is still to be applied."""
-    if image.format == "TIFF":  # Pillow turns these by itself
-        return 1
-    # Not image.getexif(): for a PNG it decodes all pixels in search of a late chunk.
-    return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-
-
-@contextmanager
-def _opened(path):
-    """An image opened with Pillow; what fails here or inside the block is told with its name."""
-    try:
-        with _open_any_size(path) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise ImageError(f"{path}: claims {width} x {height} pixels, more than the "
-                                 f"{MAX_PIXELS:,} that are decoded (a decompression bomb?); cut "
-                                 "it into smaller images.")
-            yield image
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"{path}: there is no such image file.") from error
-    except ImageError:
-        raise
-    # A damaged file makes Pillow's readers raise nearly anything: OSError, SyntaxError,
-    # ValueError, struct.error, zlib.error, IndexError, ...
-    except Exception as error:
-        foreign = isinstance(error, UnidentifiedImageError)
-        reason = "not an image of a known format" if foreign else str(error) or repr(error)
-        raise ImageError(f"{path}: the image cannot be read ({reason}); replace the file or leave "
-                         "it out.") from error
-
-
-def _open_any_size(path):
-    """Image.open without Pillow's own size limit, which is global and lies below ours."""
-    with _pillow_limit:
-        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-        try:
-            return Image.open(path)
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
-
-
-def _to_bytes(values):
-    """One-channel integers or floats as uint8; see `read_image` for the ranges."""
-    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
-        return (values >> 8).astype(np.uint8)
-    values = np.nan_to_num(values.astype(np.float32), posinf=0.0, neginf=0.0)
-    largest = values.max(initial=0)
-    if largest > 255:
-        values = values / 256
-    elif largest <= 1:
-        values = values * 255
-    return np.clip(values, 0, 255).astype(np.uint8)
+__all__ = [
+    "compose_image_meta",
+    "mold_image",
+    "parse_image_meta",
+    "read_image",
+    "read_image_size",
+    "resize_image",
+    "unmold_image",
+]
 
 
 # --- resizing -------------------------------------------------------------------------------
@@ -225,11 +120,8 @@ def _random_crop(image, side, rng):
 
 
 def _resize(image, height, width):
-    if image.dtype == np.uint8:
-        resized = _resize_bytes(image, height, width)
-    else:
-        resized = _resize_any(image, height, width)
-    return _fade_borders(resized, image)
+    resize = _resize_bytes if image.dtype == np.uint8 else _resize_any
+    return _fade_borders(resize(image, height, width), image)
 
 
 def _resize_bytes(image, height, width):
@@ -261,16 +153,15 @@ def _source_positions(size, new_size):
 
 
 def _fade_borders(resized, image):
-    """Outside the image the reference sees zeros, so that an enlarged image fades at its border.
+    """Makes an enlarged image fade at its border, as in the reference.
 
-    It also cuts values off at the original's smallest and largest.
+    It sees zeros around the image, but cuts the result off at the image's smallest value.
     """
     for axis in (0, 1):
         position = _source_positions(image.shape[axis], resized.shape[axis])
         outside = np.maximum(-position, position - (image.shape[axis] - 1))
-        faded = np.flatnonzero(outside > 1e-9)
         lines = np.moveaxis(resized, axis, 0)
-        for line in faded:
+        for line in np.flatnonzero(outside > 1e-9):
             values = lines[line] * (1 - outside[line])
             lines[line] = np.clip(values, image.min(), image.max()).astype(image.dtype)
     return resized

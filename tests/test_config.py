@@ -1,0 +1,228 @@
+"""Config: defaults, checks that name the setting, and the way through JSON."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from frcnn.config import BACKBONES, Config
+from frcnn.errors import ConfigError
+
+# The reference's own values, for settings that carry over.
+REFERENCE_DEFAULTS = {
+    "NAME": None, "GPU_COUNT": 1, "IMAGES_PER_GPU": 2, "BACKBONE": "resnet101",
+    "COMPUTE_BACKBONE_SHAPE": None, "BACKBONE_STRIDES": [4, 8, 16, 32, 64],
+    "FPN_CLASSIF_FC_LAYERS_SIZE": 1024, "TOP_DOWN_PYRAMID_SIZE": 256, "NUM_CLASSES": 1,
+    "RPN_ANCHOR_SCALES": (32, 64, 128, 256, 512), "RPN_ANCHOR_RATIOS": [0.5, 1, 2],
+    "RPN_ANCHOR_STRIDE": 1, "RPN_NMS_THRESHOLD": 0.7, "RPN_TRAIN_ANCHORS_PER_IMAGE": 256,
+    "PRE_NMS_LIMIT": 6000, "POST_NMS_ROIS_TRAINING": 2000, "POST_NMS_ROIS_INFERENCE": 1000,
+    "IMAGE_RESIZE_MODE": "square", "IMAGE_MIN_DIM": 800, "IMAGE_MAX_DIM": 1024,
+    "IMAGE_MIN_SCALE": 0, "IMAGE_CHANNEL_COUNT": 3, "MEAN_PIXEL": [123.7, 116.8, 103.9],
+    "TRAIN_ROIS_PER_IMAGE": 200, "ROI_POSITIVE_RATIO": 0.33, "POOL_SIZE": 7,
+    "MAX_GT_INSTANCES": 100, "RPN_BBOX_STD_DEV": [0.1, 0.1, 0.2, 0.2],
+    "BBOX_STD_DEV": [0.1, 0.1, 0.2, 0.2], "DETECTION_MAX_INSTANCES": 100,
+    "DETECTION_MIN_CONFIDENCE": 0.7, "DETECTION_NMS_THRESHOLD": 0.3, "LEARNING_RATE": 0.001,
+    "LEARNING_MOMENTUM": 0.9, "WEIGHT_DECAY": 0.0001, "USE_RPN_ROIS": True, "TRAIN_BN": False,
+    "GRADIENT_CLIP_NORM": 5.0,
+    # Ours.
+    "STEPS_PER_EPOCH": None, "VALIDATION_STEPS": None, "LABEL_SMOOTHING": 0.0,
+}  # fmt: skip
+
+
+def build_backbone(image):
+    return image
+
+
+def backbone_shapes(image_shape):
+    return [[image_shape[0] // stride, image_shape[1] // stride] for stride in (4, 8, 16, 32, 64)]
+
+
+class Named(Config):
+    """Names module functions in its body, as the reference's users do with a backbone."""
+
+    NAME = "named"
+    BACKBONE = build_backbone
+    COMPUTE_BACKBONE_SHAPE = backbone_shapes
+    MY_OWN = 3
+
+
+class Methods(Config):
+    """Has the shapes as a method of its own, which the reference's way of calling it needed."""
+
+    BACKBONE = build_backbone
+
+    def COMPUTE_BACKBONE_SHAPE(self, image_shape):
+        return backbone_shapes(image_shape)[: len(self.BACKBONE_STRIDES)]
+
+
+@pytest.mark.parametrize("name", REFERENCE_DEFAULTS)
+def test_defaults_are_the_references(name):
+    np.testing.assert_equal(np.asarray(getattr(Config(), name)).tolist(),
+                            np.asarray(REFERENCE_DEFAULTS[name]).tolist())
+
+
+def test_settings_come_from_a_subclass_or_by_keyword():
+    class Cells(Config):
+        NUM_CLASSES = 4
+        IMAGES_PER_GPU = 3
+
+    config = Cells(GPU_COUNT=2, IMAGE_MAX_DIM=896)
+    assert (config.NUM_CLASSES, config.BATCH_SIZE) == (4, 6)
+    assert config.IMAGE_SHAPE.tolist() == [896, 896, 3]
+    assert config.IMAGE_META_SIZE == 1 + 3 + 3 + 4 + 1 + 4
+    assert Config().NUM_CLASSES == 1  # untouched
+
+
+def test_a_crop_is_as_large_as_min_dim():
+    config = Config(IMAGE_RESIZE_MODE="crop", IMAGE_MIN_DIM=512, IMAGE_MAX_DIM=256)
+    assert config.IMAGE_SHAPE.tolist() == [512, 512, 3]
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_is_allowed(backbone):
+    assert Config(BACKBONE=backbone).to_dict()["BACKBONE"] == backbone
+
+
+BAD = [
+    ("NUM_CLASSES", 0), ("NUM_CLASSES", "4"), ("NUM_CLASSES", None), ("NUM_CLASSES", 2.5),
+    ("IMAGES_PER_GPU", "2"), ("IMAGES_PER_GPU", None), ("GPU_COUNT", True), ("GPU_COUNT", -1),
+    ("STEPS_PER_EPOCH", 0), ("VALIDATION_STEPS", 1.5),
+    ("BACKBONE", "resnet152"), ("BACKBONE", None), ("BACKBONE", ["resnet50"]),
+    ("IMAGE_RESIZE_MODE", "fill"), ("IMAGE_RESIZE_MODE", None),
+    ("IMAGE_MAX_DIM", 1000), ("IMAGE_MIN_DIM", 1088), ("IMAGE_MIN_DIM", 0),
+    ("IMAGE_MIN_SCALE", -1), ("IMAGE_CHANNEL_COUNT", 1),
+    ("MEAN_PIXEL", [1, 2]), ("MEAN_PIXEL", None), ("MEAN_PIXEL", "dark"),
+    ("MEAN_PIXEL", [1, 2, float("nan")]), ("MEAN_PIXEL", [[1, 2], [3]]),
+    ("RPN_ANCHOR_SCALES", (32, 64)), ("RPN_ANCHOR_SCALES", 32), ("RPN_ANCHOR_SCALES", None),
+    ("RPN_ANCHOR_SCALES", ("a",) * 5), ("RPN_ANCHOR_SCALES", (32, 64, 128, 256, 0)),
+    ("RPN_ANCHOR_RATIOS", []), ("RPN_ANCHOR_RATIOS", [0.5, -1]), ("RPN_ANCHOR_RATIOS", 1),
+    ("BACKBONE_STRIDES", [4, 8, 16]), ("BACKBONE_STRIDES", None),
+    ("BACKBONE_STRIDES", [0, 8, 16, 32, 64]),
+    ("RPN_BBOX_STD_DEV", [1, 1, 1]), ("BBOX_STD_DEV", [0.1, 0.1, 0.2, 0]),
+    ("BBOX_STD_DEV", "abcd"),
+    ("ROI_POSITIVE_RATIO", 1.5), ("DETECTION_MIN_CONFIDENCE", float("nan")),
+    ("LEARNING_RATE", -0.1), ("LEARNING_RATE", "fast"), ("WEIGHT_DECAY", float("inf")),
+    ("GRADIENT_CLIP_NORM", 0), ("PRECISION", "float16"),
+    ("LOSS_WEIGHTS", {"rpn_loss": 1.0}), ("LOSS_WEIGHTS", [1, 1, 1, 1]),
+    ("LOSS_WEIGHTS", {"rpn_class_loss": -1}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_a_bad_value_is_refused_by_name(name, value):
+    with pytest.raises(ConfigError) as error:
+        Config(**{name: value})
+    named = "MEAN_PIXEL" if name == "IMAGE_CHANNEL_COUNT" else name
+    assert str(error.value).startswith(f"{named} is ")
+    assert "allowed is" in str(error.value)
+    assert isinstance(error.value, ValueError)
+
+
+def test_a_bad_value_of_a_subclass_is_refused_too():
+    class Wrong(Config):
+        IMAGE_MAX_DIM = 1000
+
+    with pytest.raises(ConfigError, match=r"IMAGE_MAX_DIM is 1000; .*multiple of 64"):
+        Wrong()
+
+
+def test_sides_need_no_factor_where_images_are_padded_anyway():
+    assert Config(IMAGE_RESIZE_MODE="pad64", IMAGE_MAX_DIM=1000).IMAGE_MAX_DIM == 1000
+
+
+def test_an_unknown_setting_is_refused():
+    with pytest.raises(ConfigError, match="no setting 'NUM_CLASS'"):
+        Config(NUM_CLASS=4)
+
+
+def test_a_callable_backbone_needs_its_shapes():
+    with pytest.raises(ConfigError, match="COMPUTE_BACKBONE_SHAPE is None"):
+        Config(BACKBONE=build_backbone)
+
+
+@pytest.mark.parametrize("make", [
+    Named, Methods, lambda: Config(BACKBONE=build_backbone, COMPUTE_BACKBONE_SHAPE=backbone_shapes),
+])  # fmt: skip
+def test_functions_are_called_as_they_are_and_survive_json(make):
+    config = make()
+    for each in (config, Config.from_json(config.to_json()),
+                 type(config).from_json(config.to_json())):
+        assert each.BACKBONE("image") == "image"
+        assert each.COMPUTE_BACKBONE_SHAPE((64, 128, 3))[0] == [16, 32]
+
+
+def test_a_function_that_cannot_be_found_again_is_named():
+    text = Named().to_json().replace("build_backbone", "gone")
+    with pytest.raises(ConfigError, match=r"BACKBONE names .*gone.* cannot be imported"):
+        Config.from_json(text)
+
+
+def test_a_callable_without_a_name_cannot_be_stored():
+    class Build:
+        def __call__(self, image):
+            return image
+
+    config = Config(BACKBONE=Build(), COMPUTE_BACKBONE_SHAPE=backbone_shapes)
+    with pytest.raises(ConfigError, match=r"BACKBONE .*no name to store it by"):
+        config.to_json()
+
+
+def test_json_holds_every_setting_and_no_derived_one(tmp_path):
+    config = Named(NUM_CLASSES=5, MEAN_PIXEL=[1, 2, 3], STEPS_PER_EPOCH=np.int64(7))
+    config.save(tmp_path / "config.json")
+    text = (tmp_path / "config.json").read_text()
+    stored = json.loads(text)
+    assert stored["NUM_CLASSES"] == 5
+    assert stored["MY_OWN"] == 3
+    assert not {"BATCH_SIZE", "IMAGE_SHAPE", "IMAGE_META_SIZE"} & stored.keys()
+
+    restored = Named.from_json(text)
+    assert restored.IMAGE_META_SIZE == 17
+    for name, value in config.to_dict().items():
+        np.testing.assert_array_equal(np.asarray(getattr(restored, name)), np.asarray(value))
+    assert restored.to_json() == config.to_json()
+
+
+@given(st.fixed_dictionaries({
+    "NUM_CLASSES": st.integers(1, 100), "GPU_COUNT": st.integers(1, 8),
+    "IMAGE_MAX_DIM": st.sampled_from([832, 1024, 1280]), "LEARNING_RATE": st.floats(0, 1),
+    "ROI_POSITIVE_RATIO": st.floats(0, 1).map(np.float64), "TRAIN_BN": st.booleans(),
+    "RPN_ANCHOR_SCALES": st.tuples(*[st.integers(1, 900)] * 5).map(np.array),
+    "BBOX_STD_DEV": st.tuples(*[st.floats(0.01, 10)] * 4),
+    "LOSS_WEIGHTS": st.dictionaries(st.sampled_from(["rpn_class_loss", "mrcnn_bbox_loss"]),
+                                    st.floats(0, 10).map(np.float32)),
+}))  # fmt: skip
+@settings(max_examples=30, deadline=None)
+def test_any_allowed_settings_survive_json(values):
+    config = Config(**values)
+    restored = Config.from_json(config.to_json())
+    for name, value in values.items():
+        if isinstance(value, dict):
+            assert getattr(restored, name) == value
+        else:
+            np.testing.assert_array_equal(getattr(restored, name), value)
+    np.testing.assert_array_equal(restored.IMAGE_SHAPE, config.IMAGE_SHAPE)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[1, 2]", "null"])
+def test_what_is_no_configuration_is_refused(text):
+    with pytest.raises(ConfigError, match="configuration is not"):
+        Config.from_json(text)
+
+
+def test_a_stored_bad_value_is_refused_and_an_unknown_one_ignored():
+    with pytest.raises(ConfigError, match="NUM_CLASSES is 0"):
+        Config.from_json('{"NUM_CLASSES": 0}')
+    assert Config.from_json('{"FROM_A_LATER_VERSION": 1, "NUM_CLASSES": 3}').NUM_CLASSES == 3
+
+
+def test_display_prints_every_setting(capsys):
+    config = Config(NUM_CLASSES=7)
+    config.display()
+    printed = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines()
+                   if line.strip() and not line.endswith(":"))
+    assert printed["NUM_CLASSES"] == "7"
+    assert printed.keys() == config.to_dict().keys()
+    assert {"BATCH_SIZE", "IMAGE_SHAPE"} <= printed.keys()
