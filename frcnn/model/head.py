@@ -1,12 +1,16 @@
 """The head: class scores and box deltas for each region of interest."""
 
 import functools
+import math
 
 import keras
 from keras import layers, ops
 
 from frcnn.model.batch_norm import BatchNorm
 from frcnn.model.roi_align import PyramidROIAlign
+
+# Girshick 2015 (Fast R-CNN), section 3.1: the outputs' weights are drawn small.
+CLASS_INITIAL_STD_DEV, BBOX_INITIAL_STD_DEV = 0.01, 0.001
 
 
 class RoiConv(layers.Layer):
@@ -31,7 +35,7 @@ class RoiConv(layers.Layer):
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
     def call(self, inputs):
-        flat = ops.reshape(inputs, (-1, inputs.shape[1], _size(self.kernel.shape[:3])))
+        flat = ops.reshape(inputs, (-1, inputs.shape[1], math.prod(self.kernel.shape[:3])))
         kernel = ops.reshape(self.kernel, (flat.shape[-1], self.filters))
         return ops.matmul(flat, kernel) + self.bias
 
@@ -77,12 +81,14 @@ def fpn_classifier_graph(rois, feature_maps, image_shape, pool_size, num_classes
     x = layers.Activation("relu", dtype=dtype, name="pool_squeeze")(
         norm(name="mrcnn_class_bn2")(x, is_row=is_roi))
 
-    logits = layers.Dense(num_classes, dtype="float32", name="mrcnn_class_logits")(x)
+    logits = layers.Dense(num_classes, dtype="float32", name="mrcnn_class_logits",
+                          kernel_initializer=_normal(CLASS_INITIAL_STD_DEV))(x)
     probabilities = layers.Activation("softmax", dtype="float32", name="mrcnn_class")(logits)
-    deltas = layers.Dense(4 * num_classes, dtype="float32", name="mrcnn_bbox_fc")(x)
+    deltas = layers.Dense(4 * num_classes, dtype="float32", name="mrcnn_bbox_fc",
+                          kernel_initializer=_normal(BBOX_INITIAL_STD_DEV))(x)
     deltas = layers.Reshape((-1, num_classes, 4), dtype="float32", name="mrcnn_bbox")(deltas)
     return logits, probabilities, deltas
 
 
-def _size(shape):
-    return functools.reduce(lambda product, side: product * side, shape, 1)
+def _normal(std_dev):
+    return keras.initializers.RandomNormal(stddev=std_dev)

@@ -1,5 +1,7 @@
 """The region proposal network, and the anchors its outputs refer to."""
 
+import functools
+
 import keras
 import numpy as np
 from keras import layers, ops
@@ -8,8 +10,10 @@ from frcnn.anchors import generate_pyramid_anchors
 from frcnn.boxes import norm_boxes
 from frcnn.model import ops as frcnn_ops
 
-# Ren et al. 2015 use 512 channels in the shared convolution.
+# Ren et al. 2015 use 512 channels in the shared convolution, and draw new weights small, so that
+# an untrained RPN starts undecided.
 RPN_CHANNELS = 512
+RPN_INITIAL_STD_DEV = 0.01
 
 
 def rpn_graph(feature_map, anchors_per_location, anchor_stride, dtype=None):
@@ -26,12 +30,15 @@ def rpn_graph(feature_map, anchors_per_location, anchor_stride, dtype=None):
         logits `[B, A, 2]`, probabilities `[B, A, 2]` (background, object) and deltas `[B, A, 4]`,
         float32, with A = anchors_per_location · ceil(h / stride) · ceil(w / stride).
     """
-    shared = layers.Conv2D(RPN_CHANNELS, 3, strides=anchor_stride, padding="same",
-                           activation="relu", dtype=dtype, name="rpn_conv_shared")(feature_map)
-    logits = layers.Conv2D(2 * anchors_per_location, 1, dtype=dtype, name="rpn_class_raw")(shared)
+    conv = functools.partial(
+        layers.Conv2D, dtype=dtype,
+        kernel_initializer=keras.initializers.RandomNormal(stddev=RPN_INITIAL_STD_DEV))
+    shared = conv(RPN_CHANNELS, 3, strides=anchor_stride, padding="same", activation="relu",
+                  name="rpn_conv_shared")(feature_map)
+    logits = conv(2 * anchors_per_location, 1, name="rpn_class_raw")(shared)
     logits = layers.Reshape((-1, 2), dtype="float32")(logits)
     probabilities = layers.Activation("softmax", dtype="float32", name="rpn_class_xxx")(logits)
-    deltas = layers.Conv2D(4 * anchors_per_location, 1, dtype=dtype, name="rpn_bbox_pred")(shared)
+    deltas = conv(4 * anchors_per_location, 1, name="rpn_bbox_pred")(shared)
     return [logits, probabilities, layers.Reshape((-1, 4), dtype="float32")(deltas)]
 
 

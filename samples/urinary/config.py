@@ -30,13 +30,14 @@ class UrinaryConfig(Config):
     DETECTION_MIN_CONFIDENCE = 0.5
     DETECTION_NMS_THRESHOLD = 0.5
     LEARNING_RATE = 0.01
+    PRECISION = "auto"
 
 
 class SyntheticConfig(UrinaryConfig):
     """For the synthetic micrographs, small enough to learn on two processor cores."""
 
-    IMAGE_MIN_DIM = 256
-    IMAGE_MAX_DIM = 256
+    IMAGE_MIN_DIM = 320
+    IMAGE_MAX_DIM = 320
     RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
     RPN_ANCHOR_STRIDE = 1
     TRAIN_ROIS_PER_IMAGE = 100
