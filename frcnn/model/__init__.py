@@ -3,6 +3,7 @@
 This is a face: it defines nothing, and nothing inside the package imports it. Notebooks commonly
 import it as `modellib`.
 """
+# ruff: noqa: F401
 
 from frcnn.anchors import compute_backbone_shapes
 from frcnn.examples import load_image_gt
@@ -41,5 +42,3 @@ from frcnn.model.proposal import ProposalLayer, proposal_steps
 from frcnn.model.roi_align import PyramidROIAlign
 from frcnn.model.rpn import build_rpn_model, rpn_graph
 from frcnn.targets import build_detection_targets, build_rpn_targets, generate_random_rois
-
-__all__ = [name for name in dir() if not name.startswith("_")]
