@@ -200,3 +200,13 @@ def test_classes_without_labels_in_a_source_are_neither_right_nor_wrong():
         "cast": 1, "cryst": None, "eryth": None, "pus": 1}
     rows = evaluate.to_coco_results(dataset, found)
     assert [(row["image_id"], row["category_id"]) for row in rows] == [(100, 10), ("c1", 1)]
+
+
+def test_classes_of_one_name_are_told_apart_by_their_source():
+    dataset = TwoSources([([A], [1]), ([B], [4])])
+    dataset.class_info[4]["name"] = "cast"
+    dataset.prepare()
+    metrics = evaluate.evaluate_detections(dataset, {0: result([A], [1])})
+    assert metrics["per_class"]["cast (lab)"]["AP"] == 1
+    assert metrics["per_class"]["cast (clinic)"]["AP"] == 0
+    assert set(evaluate.precision_recall_curves(dataset, {})) == {"cast (lab)", "cast (clinic)"}

@@ -56,15 +56,17 @@ def test_precision_and_recall_of_one_image():
 
 def test_precision_and_recall_by_class_put_the_best_first():
     recalls = np.linspace(0, 1, 101)
-    curves = {"cast": {"AP": 0.5, "recalls": recalls, "precisions": (recalls <= 0.5) * 1.0},
-              "eryth": {"AP": 0.9, "recalls": recalls, "precisions": np.full(101, 0.9)}}
-    ax = visualize.plot_precision_recall_by_class(curves, NAMES)
+    curves = {"cast": {"class_id": 1, "AP": 0.5, "recalls": recalls,
+                       "precisions": (recalls <= 0.5) * 1.0},
+              "eryth": {"class_id": 3, "AP": 0.9, "recalls": recalls,
+                        "precisions": np.full(101, 0.9)}}
+    ax = visualize.plot_precision_recall_by_class(curves)
     assert legend_texts(ax) == ["eryth  0.900", "cast  0.500"]
     eryth, cast = ax.lines
     assert (eryth.get_color(), cast.get_color()) == \
         (visualize.class_color(3), visualize.class_color(1))
     assert cast.get_xdata()[-1] == pytest.approx(0.51) and cast.get_ydata()[-1] == 0
-    assert len(visualize.plot_precision_recall_by_class({}, NAMES).lines) == 0
+    assert len(visualize.plot_precision_recall_by_class({}).lines) == 0
 
 
 def test_overlaps_name_matches_and_mistakes():

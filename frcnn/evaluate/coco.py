@@ -160,6 +160,13 @@ def image_ids_of(dataset, image_ids=None):
     return [int(image_id) for image_id in image_ids]
 
 
+def class_labels(dataset):
+    """Class names by class id; where classes of two sources share a name, with the source."""
+    names = list(dataset.class_names)
+    return [f"{name} ({dataset.class_info[class_id]['source']})" if names.count(name) > 1 else name
+            for class_id, name in enumerate(names)]
+
+
 def detections_of(dataset, image_id, result):
     """Boxes float64 `[N, 4]`, class ids int `[N]` and scores float64 `[N]` of one result, checked.
 
@@ -244,10 +251,10 @@ def _summary(evaluation):
 
 def _per_class(evaluation, dataset):
     precision = evaluation.eval["precision"][..., 0, -1]  # [IoU, recall, class]
-    figures = {}
+    figures, labels = {}, class_labels(dataset)
     for index, class_id in enumerate(evaluation.params.catIds):
         objects = evaluation.cocoGt.getAnnIds(catIds=[class_id], iscrowd=False)
-        figures[dataset.class_names[class_id]] = {
+        figures[labels[class_id]] = {
             "AP": _mean(precision[:, :, index]),
             "AP50": _mean(precision[_threshold(evaluation, 0.5), :, index]),
             "objects": len(objects),

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from frcnn.evaluate.coco import detections_of, image_ids_of, run_coco
+from frcnn.evaluate.coco import class_labels, detections_of, image_ids_of, run_coco
 from frcnn.evaluate.matching import compute_matches, lies_in_crowd, match_leftovers
 
 
@@ -18,18 +18,19 @@ def precision_recall_curves(dataset, results, image_ids=None, max_detections=100
         iou_threshold: least IoU of a hit.
 
     Returns:
-        dict: class name → `AP` (float), `recalls`, `precisions` (float64 `[101]`, never rising, 0
-        beyond the highest recall) and `scores` (float64 `[101]`, the score threshold that reaches
-        the recall, 0 beyond it). A class without objects is left out.
+        dict: class name → `class_id`, `AP` (float), `recalls`, `precisions` (float64 `[101]`, never
+        rising, 0 beyond the highest recall) and `scores` (float64 `[101]`, the score threshold that
+        reaches the recall, 0 beyond it). A class without objects is left out.
     """
     evaluation = run_coco(dataset, results, image_ids_of(dataset, image_ids), max_detections,
                           iou_thresholds=[iou_threshold])
     precisions = evaluation.eval["precision"][0, :, :, 0, -1]  # [recall, class]
     scores = evaluation.eval["scores"][0, :, :, 0, -1]
-    curves = {}
+    curves, labels = {}, class_labels(dataset)
     for column, class_id in enumerate(evaluation.params.catIds):
         if (precisions[:, column] > -1).all():
-            curves[dataset.class_names[class_id]] = {
+            curves[labels[class_id]] = {
+                "class_id": int(class_id),
                 "AP": float(precisions[:, column].mean()),
                 "recalls": np.array(evaluation.params.recThrs),
                 "precisions": precisions[:, column],

@@ -165,7 +165,7 @@ class Brush:
         """Adds the outline of `box` [4] in pixels; returns the Rectangle."""
         y1, x1, y2, x2 = (float(side) for side in box)
         linewidth = linewidth or self.linewidth
-        halo = withStroke(linewidth=linewidth + 1.2, foreground="white", alpha=0.55 * alpha)
+        halo = withStroke(linewidth=1.7 * linewidth, foreground="white", alpha=0.55 * alpha)
         outline = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color,
                             linestyle=style, linewidth=linewidth, alpha=alpha,
                             path_effects=[halo] if style == "solid" else None)

@@ -107,12 +107,11 @@ def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_nam
     return ax
 
 
-def plot_precision_recall_by_class(curves, class_names, ax=None):
+def plot_precision_recall_by_class(curves, ax=None):
     """Precision against recall over a data set, a line a class, the best AP first in the legend.
 
     Args:
         curves: as `frcnn.evaluate.precision_recall_curves` gives them.
-        class_names: names by class id; they give the lines their class's colours.
         ax: axes to draw on, or None for a new figure.
 
     Returns:
@@ -124,7 +123,7 @@ def plot_precision_recall_by_class(curves, class_names, ax=None):
         # beyond the highest recall precision is 0 by definition: the line falls, and ends
         end = int(np.count_nonzero(curve["precisions"])) + 1
         ax.plot(curve["recalls"][:end], curve["precisions"][:end], linewidth=1.6,
-                color=class_color(list(class_names).index(name)),
+                color=class_color(curve["class_id"]),
                 label=f"{name}  {curve['AP']:.3f}")
     ax.set(xlim=(0, 1.02), ylim=(0, 1.05), xlabel="recall", ylabel="precision",
            title="Precision and recall by class")
