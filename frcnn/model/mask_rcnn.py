@@ -156,7 +156,7 @@ class MaskRCNN:
                 batches, validation_data=val_batches, initial_epoch=self.epoch, epochs=epochs,
                 callbacks=[saver, history, *training.tensorboard(self.log_dir),
                            *(custom_callbacks or [])],
-                verbose=verbose)
+                verbose=verbose, shuffle=False)  # the loader shuffles, from its seed
         except Exception as error:
             # Keras and TensorFlow wrap an error of the loader until it cannot be recognised.
             failure = batches.failure or (val_batches and val_batches.failure)
