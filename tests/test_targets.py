@@ -95,6 +95,24 @@ def test_all_anchors_that_tie_for_an_object_are_positive():
     np.testing.assert_array_equal(match == 1, overlaps == overlaps.max())
 
 
+def test_ties_between_levels_and_between_objects():
+    # The same anchors at two levels, two objects in one place, one that many anchors contain.
+    config = small_config(RPN_TRAIN_ANCHORS_PER_IMAGE=40_000,
+                          RPN_ANCHOR_SCALES=(32, 32, 64, 128, 256))
+    anchors = pyramid_anchors(config, SHAPE)
+    boxes = np.array([[52.0, 48, 84, 80], [52, 48, 84, 80], [44, 48, 76, 80], [184, 184, 200, 200]])
+    match, bbox = build_rpn_targets(SHAPE, anchors, [1, 2, 3, 4], boxes, config)
+    expected, _, owners = plain_match(anchors, np.ones(4), boxes)
+    np.testing.assert_array_equal(match, expected)
+    positive = np.flatnonzero(match == 1)
+    overlaps = compute_overlaps(anchors[positive], boxes)
+    best_for_last = positive[overlaps[:, 3] == 0.25]
+    assert best_for_last.min() < 64 * 64 * 3 <= best_for_last.max()
+    assert (overlaps[:, 0] == overlaps[:, 2]).any()
+    deltas = box_refinement(anchors[positive], boxes[owners[positive]]) / [0.1, 0.1, 0.2, 0.2]
+    np.testing.assert_array_equal(bbox[:len(positive)], deltas)
+
+
 def test_an_object_that_no_anchor_overlaps_makes_none_positive():
     anchors = pyramid_anchors(unlimited(), SHAPE)
     match, bbox = build_rpn_targets(SHAPE, anchors, [1], [[900, 900, 950, 950]], unlimited())
