@@ -220,7 +220,7 @@ def _check(report, wanted, allow_missing, other_backbone):
     if report.mismatched:
         names = [name.split("/")[0] for name, _, _ in report.mismatched]
         hint = ("Build the model with the file's number of classes and backbone, or exclude "
-                f"{_some(dict.fromkeys(names), 20)}.")
+                f"{_some(dict.fromkeys(names), 8)}.")
         if set(names) <= set(HEAD_OUTPUT_LAYERS):
             hint = ("The file is of another number of classes: set NUM_CLASSES to it, or pass "
                     f"exclude={list(HEAD_OUTPUT_LAYERS)} to start with new output layers.")
