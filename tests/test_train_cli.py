@@ -1,8 +1,12 @@
 """samples/urinary/train.py and evaluate.py: their options, and how they fail."""
 
 import json
+import re
+import signal
 import subprocess
 import sys
+import time
+import urllib.error
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -56,6 +60,12 @@ def test_absent_image(capsys, coco_folder):
 def test_unreadable_image(capsys, coco_folder):
     (coco_folder / "val/val_1.png").write_bytes(b"not an image")
     assert "val_1.png" in fails(capsys, train.main, "--dataset", coco_folder)
+
+
+def test_image_that_breaks_off(capsys, coco_folder):
+    path = coco_folder / "train/train_2.png"
+    path.write_bytes(path.read_bytes()[:-40])  # the header is whole
+    assert "train_2.png" in fails(capsys, train.main, "--dataset", coco_folder)
 
 
 def test_subsets_of_different_classes(capsys, coco_folder):
@@ -125,6 +135,17 @@ def test_run_that_is_complete(capsys, coco_folder, tmp_path):
 ])
 def test_options_that_are_refused(capsys, coco_folder, arguments, told):
     assert told in fails(capsys, train.main, "--dataset", coco_folder, *arguments)
+
+
+@pytest.mark.parametrize("model", ["imagenet", "coco"])
+def test_weights_that_cannot_be_fetched(capsys, coco_folder, tmp_path, monkeypatch, model):
+    def refuse(*arguments, **options):
+        raise urllib.error.URLError("no connection")
+
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    line = fails(capsys, train.main, "--dataset", coco_folder, "--model", model)
+    assert "no connection" in line and str(tmp_path) in line
 
 
 def test_evaluation_needs_a_configuration(capsys, coco_folder, tmp_path):
@@ -292,3 +313,27 @@ def test_train_evaluate_and_go_on(run, coco_folder, capsys):
                        "--epochs", "3"]) == 0
     assert [path.name for path in folder.parent.iterdir()] == [folder.name]
     assert (folder / "mask_rcnn_ury_0003.h5").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has another kind of Ctrl-C")
+def test_ctrl_c_in_the_middle_of_training(coco_folder, tmp_path):
+    logs = tmp_path / "logs"
+    process = subprocess.Popen(
+        [sys.executable, "samples/urinary/train.py", "--dataset", str(coco_folder), "--logs",
+         str(logs), "--epochs", "1000", *TINY],
+        cwd=PROJECT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    try:
+        deadline = time.monotonic() + 300
+        while not list(logs.glob("*/mask_rcnn_ury_0002.json")) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "Traceback" not in out + err
+    named = Path(re.search(r"last checkpoint is (\S+\.h5)", out.splitlines()[-1])[1])
+    assert named == max(logs.glob("*/*.h5"))

@@ -5,22 +5,62 @@ Nothing here loads Keras, so that mistakes in the command or the data show at on
 
 import argparse
 import ast
+import contextlib
 import functools
 import os
 import re
 import sys
+import tempfile
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from tqdm import tqdm
 
 from frcnn.config import BACKBONES, PRECISIONS
 from frcnn.errors import DatasetError, FrcnnError
+
+# So many images of a subset are read in full before training, some seconds on a laptop.
+MOST_DECODED = 2000
 
 # An error raised while Keras fetches a batch may arrive as text inside one of the backend's own.
 _OWN_ERROR = re.compile(r"(?:ImageError|DatasetError|ConfigError|CheckpointError): (.+)")
 
 
-def quiet():
-    """Keeps TensorFlow's start-up notes off the screen; call it before Keras is imported."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+def start_backend():
+    """Imports Keras and wakes its backend; returns the names of the devices it computes on.
+
+    What the backend's libraries tell on the way (TensorFlow prints a page before any log level
+    counts) is held back, unless it fails or TF_CPP_MIN_LOG_LEVEL asks for it.
+    """
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    with _stderr_held_back() if level >= "2" else contextlib.nullcontext():
+        import keras
+
+        keras.ops.zeros(1)
+        devices = keras.distribution.list_devices()
+    gpus = [name for name in devices if not name.lower().startswith("cpu")]
+    return gpus or devices
+
+
+@contextlib.contextmanager
+def _stderr_held_back():
+    """Sends what C libraries write to stderr to a file; shows it only if the block fails."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as aside:
+        os.dup2(aside.fileno(), 2)
+        failed = True
+        try:
+            yield
+            failed = False
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            if failed:
+                aside.seek(0)
+                sys.stderr.write(aside.read().decode(errors="replace"))
 
 
 class Parser(argparse.ArgumentParser):
@@ -43,9 +83,9 @@ def program(main):
 
     @functools.wraps(main)
     def wrapped(argv=None):
-        quiet()
         try:
-            return main(argv)
+            with _plain_warnings(name):
+                return main(argv)
         except SystemExit as leaving:  # argparse: --help and wrong options
             return leaving.code or 0
         except KeyboardInterrupt:
@@ -59,6 +99,24 @@ def program(main):
             return 2
 
     return wrapped
+
+
+@contextlib.contextmanager
+def _plain_warnings(name):
+    """Shows the library's warnings as one line each, without the line of code that gave them."""
+    shown_before = warnings.showwarning
+
+    def show(message, category, filename, lineno, file=None, line=None):
+        if category is UserWarning:
+            print(f"{name}: warning: {message}", file=file or sys.stderr)
+        else:
+            shown_before(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = shown_before
 
 
 def explain(error):
@@ -188,20 +246,39 @@ def dataset_folder(folder):
 
 
 def load_subset(folder, subset):
-    """One prepared subset of a COCO-style folder, each of its images known to be readable.
+    """One prepared subset of a COCO-style folder.
 
     Raises:
-        DatasetError, ImageError, FileNotFoundError: naming the file and what is wrong with it.
+        DatasetError, FileNotFoundError: naming the file and what is wrong with it.
     """
     from frcnn.dataset import CocoDataset
-    from frcnn.images import read_image_size
 
-    dataset = CocoDataset.from_folder(folder, subset)
-    if dataset.num_images == 0:
-        raise DatasetError(f"{folder}: the subset {subset!r} has no images.")
-    for info in dataset.image_info:
-        read_image_size(info["path"])
-    return dataset
+    return CocoDataset.from_folder(folder, subset)
+
+
+def check_images(dataset, decode=True):
+    """Reads the images once, so that a broken one shows now and not in the middle of the work.
+
+    Args:
+        decode: whether to read them in full, which finds those that break off; of more than
+            MOST_DECODED images the rest is checked by the header alone.
+
+    Raises:
+        ImageError, FileNotFoundError: naming the file.
+    """
+    from frcnn.images import read_image, read_image_size
+
+    paths = [info["path"] for info in dataset.image_info]
+    whole = MOST_DECODED if decode else 0
+
+    def check(place):
+        read = read_image if place < whole else read_image_size
+        read(paths[place])
+
+    with ThreadPoolExecutor() as pool, tqdm(total=len(paths), desc="check", unit="image",
+                                            leave=False, delay=2) as bar:
+        for _ in pool.map(check, range(len(paths))):
+            bar.update()
 
 
 def check_same_classes(names, dataset, where, advice):

@@ -48,6 +48,7 @@ def main(argv=None):
                                      DETECTION_MIN_CONFIDENCE=options.min_confidence)
     dataset = common.load_subset(common.dataset_folder(options.dataset), options.subset)
     starts.check_classes(start, dataset, "Evaluate it on the data that it was trained for.")
+    common.check_images(dataset, decode=options.dataset is not None)
     folder = Path(options.output or start.path.parent / f"evaluate_{options.subset}")
     folder.mkdir(parents=True, exist_ok=True)
     print(f"weights       {start.path}")

@@ -3,6 +3,7 @@
 import numpy as np
 
 from frcnn import evaluate, visualize
+from samples.urinary import common
 
 PICTURES = 6
 PICTURE_MIN_CONFIDENCE = 0.5
@@ -36,6 +37,7 @@ def evaluate_checkpoint(checkpoint, config, dataset, folder, limit=None):
 
 def inference_model(checkpoint, config, logs):
     """A MaskRCNN in inference mode with the checkpoint's weights."""
+    common.start_backend()
     from frcnn.model import MaskRCNN
 
     model = MaskRCNN(mode="inference", config=config, model_dir=str(logs))

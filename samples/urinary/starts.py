@@ -4,10 +4,11 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from frcnn import runs
+from frcnn import download, runs
 from frcnn.config import Config
 from frcnn.errors import CheckpointError, ConfigError
 from frcnn.weight_files import open_weight_file
+from frcnn.weight_names import HEAD_OUTPUT_LAYERS
 from samples.urinary import common
 from samples.urinary.config import SyntheticConfig, UrinaryConfig
 
@@ -40,8 +41,8 @@ class Start:
 
     @property
     def backbone_only(self):
-        """Whether the file has a backbone's weights and no detector's."""
-        return self.path is not None and self.num_classes is None
+        """Whether a file was named that has a backbone's weights and no detector's."""
+        return self.word == "path" and self.num_classes is None
 
 
 def find(model, logs):
@@ -179,6 +180,18 @@ def category_ids(start):
     return start.category_ids or list(range(start.config.NUM_CLASSES))
 
 
+def fetch(start, config):
+    """Downloads the weights that a word stands for, unless they are here already.
+
+    Raises:
+        CheckpointError: they cannot be had; the message says how to go on without a connection.
+    """
+    if start.word == "imagenet":
+        start.path = Path(download.get_imagenet_weights(config.BACKBONE, verbose=1))
+    elif start.word == "coco":
+        start.path = Path(download.get_coco_weights(verbose=1))
+
+
 def load(model, start, new_head=False):
     """Loads the weights of a Start into a MaskRCNN, and so its epoch and folder.
 
@@ -188,21 +201,13 @@ def load(model, start, new_head=False):
     Returns:
         The report of what was loaded; None for "none".
     """
-    from frcnn import download
-    from frcnn.weight_names import HEAD_OUTPUT_LAYERS
-
-    exclude = HEAD_OUTPUT_LAYERS if new_head else None
-    if start.word == "imagenet":
-        return model.load_imagenet_weights()
-    if start.backbone_only:
-        return model.load_imagenet_weights(str(start.path))
-    if start.word == "coco":
-        if model.config.NUM_CLASSES != COCO_CLASSES:
-            exclude = HEAD_OUTPUT_LAYERS
-        return model.load_weights(download.get_coco_weights(verbose=1), exclude=exclude)
     if start.path is None:
         return None
-    report = model.load_weights(str(start.path), by_name=True, exclude=exclude)
+    if start.word == "imagenet" or start.backbone_only:
+        return model.load_imagenet_weights(str(start.path))
+    new_head = new_head or (start.word == "coco" and model.config.NUM_CLASSES != COCO_CLASSES)
+    report = model.load_weights(str(start.path), by_name=True,
+                                exclude=HEAD_OUTPUT_LAYERS if new_head else None)
     if new_head:
         model.set_log_dir()
     return report

@@ -110,6 +110,8 @@ def _introduce(folder, train, val, config, options, stages):
 
 def _build(config, start, options, stages):
     """The MaskRCNN to train, with the weights to begin with."""
+    print(f"device        {', '.join(common.start_backend())}", flush=True)
+
     from frcnn.model import MaskRCNN
     from frcnn.model.training import layer_pattern
 
@@ -176,6 +178,9 @@ def main(argv=None):
     if not options.new_head:
         starts.check_classes(start, train, "Add --new-head to keep all other layers.")
     config = starts.training_config(start, options, train.num_classes)
+    for dataset in (train, val):
+        common.check_images(dataset, decode=options.dataset is not None)
+    starts.fetch(start, config)
     _introduce(folder, train, val, config, options, stages)
     model = _build(config, start, options, stages)
     try:
