@@ -149,7 +149,7 @@ class MaskRCNN:
         Path(self.log_dir).mkdir(parents=True, exist_ok=True)
         log.info("epochs %d to %d, %d layers, checkpoints in %s", self.epoch + 1, epochs,
                  len(chosen), self.log_dir)
-        saver = training.SaveCheckpoint(self.log_dir, self.config, train_dataset)
+        saver = training.SaveCheckpoint(self.log_dir, self._run_name, self.config, train_dataset)
         history = training.WriteHistory(self.log_dir, self.epoch)
         try:
             self.keras_model.fit(

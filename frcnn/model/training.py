@@ -138,6 +138,7 @@ class SaveCheckpoint(keras.callbacks.Callback):
 
     Args:
         log_dir: the run's folder.
+        name: the run's name, as in the files' names.
         config: Config.
         dataset: the training data set, for class names and source category ids.
 
@@ -145,13 +146,13 @@ class SaveCheckpoint(keras.callbacks.Callback):
         last: path of the newest checkpoint, or None.
     """
 
-    def __init__(self, log_dir, config, dataset):
+    def __init__(self, log_dir, name, config, dataset):
         super().__init__()
-        self.log_dir, self.config, self.dataset = log_dir, config, dataset
+        self.log_dir, self.name, self.config, self.dataset = log_dir, name, config, dataset
         self.last = None
 
     def on_epoch_end(self, epoch, logs=None):
-        path = runs.checkpoint_path(self.log_dir, self.config.NAME, epoch + 1)
+        path = runs.checkpoint_path(self.log_dir, self.name, epoch + 1)
         save_weights(self.model, path)
         runs.save_metadata(path, self.config, *class_lists(self.dataset, self.config))
         self.last = path
