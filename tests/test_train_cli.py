@@ -337,3 +337,21 @@ def test_ctrl_c_in_the_middle_of_training(coco_folder, tmp_path):
     assert "Traceback" not in out + err
     named = Path(re.search(r"last checkpoint is (\S+\.h5)", out.splitlines()[-1])[1])
     assert named == max(logs.glob("*/*.h5"))
+
+
+@pytest.mark.slow
+def test_new_head_begins_a_run_of_its_own(run, coco_folder, capsys):
+    folder, _ = run
+    for subset in ("train", "val"):
+        path = coco_folder / f"annotations/instances_{subset}.json"
+        content = json.loads(path.read_text())
+        content["categories"].append({"id": 12, "name": "wheel"})
+        path.write_text(json.dumps(content))
+    weights = folder / "mask_rcnn_ury_0002.h5"
+    before = weights.read_bytes()
+    assert train.main(["--dataset", str(coco_folder), "--logs", str(folder.parent), "--model",
+                       str(weights), "--new-head", "--epochs", "2"]) == 0
+    assert weights.read_bytes() == before
+    (made,) = set(folder.parent.iterdir()) - {folder}
+    assert [(stage.layers, stage.until) for stage in plan.load(made)] == [("heads", 1), ("all", 2)]
+    assert "wheel" in json.loads((made / "metrics.json").read_text())["per_class"]
