@@ -103,3 +103,22 @@ def set_random_statistics(model, seed=0):
                 variable.assign(rng.uniform(0.5, 1.5, shape))
             elif name in ("beta", "moving_mean", "bias"):
                 variable.assign(rng.normal(0, 0.1, shape))
+
+
+def gradient(function, x):
+    """The gradient of a scalar function of one array, by the backend that runs."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return array(jax.grad(function)(ops.convert_to_tensor(x)))
+    import tensorflow as tf
+
+    x = tf.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = function(x)
+    return tf.convert_to_tensor(tape.gradient(y, x, unconnected_gradients="zero")).numpy()
+
+
+def dtype_of(tensor):
+    return keras.backend.standardize_dtype(tensor.dtype)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import ops
-from model_tools import array
+from model_tools import array, dtype_of
 
 from frcnn import boxes as host
 from frcnn.model import ops as frcnn_ops
@@ -37,7 +37,7 @@ def test_the_references_normalization(functions):
     normalized = frcnn_ops.norm_boxes_graph(functions["boxes1"], (512, 512))
     np.testing.assert_allclose(array(normalized), functions["norm_boxes"], rtol=1e-5, atol=1e-6)
     pixels = frcnn_ops.denorm_boxes_graph(tensor(functions["denorm_input"]), (480, 640))
-    assert keras.backend.standardize_dtype(pixels.dtype) == "int32"
+    assert dtype_of(pixels) == "int32"
     np.testing.assert_array_equal(array(pixels), functions["denorm_boxes"])
 
 
@@ -279,8 +279,8 @@ def test_normalization_by_stored_statistics(maps):
 def test_half_precision_in_gives_half_precision_out(maps):
     x, gamma, beta = tensor(maps["x"], "bfloat16"), tensor(maps["gamma"]), tensor(maps["beta"])
     y, mean, variance = frcnn_ops.normalize_batch(x, gamma, beta, 1e-3)
-    assert [keras.backend.standardize_dtype(t.dtype) for t in (y, mean, variance)] == [
+    assert [dtype_of(t) for t in (y, mean, variance)] == [
         "bfloat16", "float32", "float32"]
     np.testing.assert_allclose(array(mean), maps["x"].mean((0, 1, 2)), rtol=0.01)
     y = frcnn_ops.normalize_by_statistics(x, gamma, beta, mean, variance, 1e-3)
-    assert keras.backend.standardize_dtype(y.dtype) == "bfloat16"
+    assert dtype_of(y) == "bfloat16"
