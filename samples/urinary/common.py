@@ -6,25 +6,21 @@ Nothing here loads Keras, so that mistakes in the command or the data show at on
 import argparse
 import ast
 import contextlib
-import functools
 import os
 import re
 import sys
 import tempfile
-import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tqdm import tqdm
 
 from frcnn.config import BACKBONES, PRECISIONS
-from frcnn.errors import DatasetError, FrcnnError
+from frcnn.errors import DatasetError
+from frcnn.programs import Parser, explain, program  # noqa: F401 - handed on to the programs
 
 # So many images of a subset are read in full before training, some seconds on a laptop.
 MOST_DECODED = 2000
-
-# An error raised while Keras fetches a batch may arrive as text inside one of the backend's own.
-_OWN_ERROR = re.compile(r"(?:ImageError|DatasetError|ConfigError|CheckpointError): (.+)")
 
 
 def start_backend():
@@ -61,72 +57,6 @@ def _stderr_held_back():
             if failed:
                 aside.seek(0)
                 sys.stderr.write(aside.read().decode(errors="replace"))
-
-
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line."""
-
-    def __init__(self, **options):
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
-                         **options)
-
-    def error(self, message):
-        self.exit(2, f"{self.prog}: error: {message} ({self.prog} --help lists the options)\n")
-
-
-def program(main):
-    """Decorates `main(argv) -> exit code`, so that what a user can put right is one line.
-
-    Exit codes: 0 done, 1 done in part, 2 the command or its input is wrong, 130 stopped by Ctrl-C.
-    """
-    name = Path(sys.modules[main.__module__].__file__).name
-
-    @functools.wraps(main)
-    def wrapped(argv=None):
-        try:
-            with _plain_warnings(name):
-                return main(argv)
-        except SystemExit as leaving:  # argparse: --help and wrong options
-            return leaving.code or 0
-        except KeyboardInterrupt:
-            print(f"\n{name}: stopped.", file=sys.stderr)
-            return 130
-        except Exception as error:
-            message = explain(error)
-            if message is None:
-                raise
-            print(f"{name}: error: {message}", file=sys.stderr)
-            return 2
-
-    return wrapped
-
-
-@contextlib.contextmanager
-def _plain_warnings(name):
-    """Shows the library's warnings as one line each, without the line of code that gave them."""
-    shown_before = warnings.showwarning
-
-    def show(message, category, filename, lineno, file=None, line=None):
-        if category is UserWarning:
-            print(f"{name}: warning: {message}", file=file or sys.stderr)
-        else:
-            shown_before(message, category, filename, lineno, file, line)
-
-    warnings.showwarning = show
-    try:
-        yield
-    finally:
-        warnings.showwarning = shown_before
-
-
-def explain(error):
-    """One line on an error that a user can put right, or None for any other error."""
-    if not isinstance(error, (FrcnnError, OSError)):
-        found = _OWN_ERROR.findall(str(error))
-        if not found:
-            return None
-        return found[-1].strip()
-    return " ".join(str(error).split())
 
 
 # --- options ------------------------------------------------------------------------------------
