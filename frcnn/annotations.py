@@ -8,48 +8,10 @@ import collections
 import json
 import math
 import os
-from pathlib import Path, PureWindowsPath
-from typing import NamedTuple
+from pathlib import Path
 
-import numpy as np
-
-from frcnn.errors import DatasetError, FrcnnError
-from frcnn.images import read_image_size
-
-# A box thinner than this after clipping, in pixels, is taken as empty: it cannot be learned.
-MIN_BOX_SIDE = 0.1
-# Boxes that overshoot the image by less than this, in pixels, are clipped without a word.
-CLIP_TOLERANCE = 0.01
-
-
-class Finding(NamedTuple):
-    """One thing that is wrong in an annotation file.
-
-    `kind` groups findings of a sort, `message` is a line for people, `repairable` says whether
-    loading goes on without asking; the ids are the file's own, or None.
-    """
-
-    kind: str
-    message: str
-    repairable: bool = False
-    image_id: object = None
-    annotation_id: object = None
-
-
-class CocoImage(NamedTuple):
-    """One image: `path` on disk, size in pixels, and its objects.
-
-    `boxes` is float32 `[N, 4]` (y1, x1, y2, x2) in pixels, clipped to the image; `category_ids`
-    int64 `[N]` as in the file; `crowds` bool `[N]`.
-    """
-
-    id: object
-    path: str
-    width: int
-    height: int
-    boxes: np.ndarray
-    category_ids: np.ndarray
-    crowds: np.ndarray
+from frcnn.errors import DatasetError
+from frcnn.findings import Finding, annotated_image, clip_box, header_size, leaves_folder, shown
 
 
 def read_coco(annotation_path, image_dir):
@@ -61,7 +23,7 @@ def read_coco(annotation_path, image_dir):
 
     Returns:
         categories: `{category id: name}`, by ascending id.
-        images: list of `CocoImage` in the file's order; only those that are usable.
+        images: list of `AnnotatedImage` in the file's order; only those that are usable.
         findings: list of `Finding`.
 
     Raises:
@@ -75,7 +37,7 @@ def read_coco(annotation_path, image_dir):
     categories = _read_categories(sections["categories"], findings)
     images = _read_images(sections["images"], Path(image_dir), findings)
     objects = _read_annotations(sections["annotations"], images, categories, findings)
-    return categories, [_to_image(*entry, objects.get(image_id, ()))
+    return categories, [annotated_image(*entry, objects.get(image_id, ()))
                         for image_id, entry in images.items()], findings
 
 
@@ -93,6 +55,8 @@ def _read_json(path):
                            f"{error.colno}. Export it again, or repair that place.") from None
     except (UnicodeDecodeError, RecursionError):
         raise DatasetError(f"{path} is not JSON text in UTF-8. Export it again.") from None
+    except ValueError as error:  # such as a number of thousands of digits
+        raise DatasetError(f"{path} is not JSON that can be read: {error}.") from None
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}.") from None
     if not isinstance(content, dict):
@@ -133,13 +97,13 @@ def _read_categories(section, findings):
         category_id, name = as_id(entry.get("id")), entry.get("name")
         problem = None
         if category_id is None:
-            problem = f"Entry {place} of 'categories' has the id {entry.get('id')!r}; give a " \
-                      "whole number."
+            problem = f"Entry {place} of 'categories' has the id {shown(entry.get('id'))}; give " \
+                      "a whole number."
         elif category_id in categories:
             problem = f"Category id {category_id} occurs twice in 'categories' " \
-                      f"({categories[category_id]!r} and {name!r}); ids must differ."
+                      f"({categories[category_id]!r} and {shown(name)}); ids must differ."
         elif not isinstance(name, str) or not name.strip():
-            problem = f"Category {category_id} has the name {name!r}; give it a text."
+            problem = f"Category {category_id} has the name {shown(name)}; give it a text."
         if problem:
             findings.append(Finding("bad category", problem))
         else:
@@ -164,16 +128,20 @@ def _tell_apart(categories, findings):
 
 def _read_images(section, image_dir, findings):
     """`{image id: (id, path, width, height)}` of the usable images."""
-    images, missing = {}, []
-    seen = set()
+    images, missing, names = {}, [], {}
     for place, entry in _entries(section, "images", findings):
-        image_id = as_id(entry.get("id"))
-        problem = _image_problem(place, entry, image_id, seen)
-        seen.add(image_id)
+        image_id, name = as_id(entry.get("id")), entry.get("file_name")
+        if image_id is not None and image_id in names:
+            findings.append(_second_image(image_id, names[image_id], name))
+            if names[image_id] != name:
+                images.pop(image_id, None)  # whose its annotations are cannot be known
+            continue
+        names[image_id] = name
+        problem = _image_problem(place, entry, image_id)
         if problem:
             findings.append(Finding("bad image entry", problem, image_id=image_id))
             continue
-        path = os.path.join(image_dir, entry["file_name"])
+        path = os.path.join(image_dir, name)
         if not os.path.isfile(path):
             missing.append((image_id, path))
             continue
@@ -186,43 +154,37 @@ def _read_images(section, image_dir, findings):
     return images
 
 
-def _image_problem(place, entry, image_id, seen):
+def _second_image(image_id, first_name, name):
+    if name == first_name:
+        return Finding("image listed twice", f"Image {image_id} ({shown(name)}) is listed twice in "
+                       "'images'; taken once.", repairable=True, image_id=image_id)
+    return Finding("duplicate image id", f"Image id {image_id} occurs twice in 'images' "
+                   f"({shown(first_name)} and {shown(name)}); ids must differ.", image_id=image_id)
+
+
+def _image_problem(place, entry, image_id):
     name = entry.get("file_name")
     if image_id is None:
-        return f"Entry {place} of 'images' ({name!r}) has the id {entry.get('id')!r}; give a " \
-               "whole number."
-    if image_id in seen:
-        return f"Image id {image_id} occurs twice in 'images' (again at {name!r}); ids must differ."
+        return f"Entry {place} of 'images' ({shown(name)}) has the id {shown(entry.get('id'))}; " \
+               "give a whole number."
     if not isinstance(name, str) or not name:
-        return f"Image {image_id} has the file_name {name!r}; give the name of a file."
+        return f"Image {image_id} has the file_name {shown(name)}; give the name of a file."
     if leaves_folder(name):
-        return f"Image {image_id} has the file_name {name!r}, which leaves the data set's " \
+        return f"Image {image_id} has the file_name {shown(name)}, which leaves the data set's " \
                "folder; it is not opened. Give a name relative to the images' folder."
     for key in ("width", "height"):
         value = entry.get(key)
         if value is not None and not (_is_number(value) and value >= 1 and value == int(value)):
-            return f"Image {image_id} ({name}) has the {key} {value!r}; give a whole number of " \
-                   "pixels, or leave it out."
+            return f"Image {image_id} ({name}) has the {key} {shown(value)}; give a whole number " \
+                   "of pixels, or leave it out."
     return None
-
-
-def leaves_folder(name):
-    """Whether a file name could lead out of the folder that it is relative to."""
-    windows = PureWindowsPath(name)
-    return bool("\0" in name or windows.drive or windows.root or ".." in windows.parts)
 
 
 def _image_size(entry, path, image_id, findings):
     """(width, height) as declared, or else as the image's header has it; None when unreadable."""
     if entry.get("width") is not None and entry.get("height") is not None:
         return int(entry["width"]), int(entry["height"])
-    try:
-        height, width = read_image_size(path)
-    except (FrcnnError, OSError) as error:
-        findings.append(Finding("image unreadable", f"Image {image_id}: {error}",
-                                image_id=image_id))
-        return None
-    return width, height
+    return header_size(path, image_id, findings)
 
 
 # --- annotations ----------------------------------------------------------------------------
@@ -231,10 +193,11 @@ def _image_size(entry, path, image_id, findings):
 def _read_annotations(section, images, categories, findings):
     """`{image id: [(box, category id, crowd), ...]}`; boxes clipped to their images."""
     objects = collections.defaultdict(list)
-    unusable = {finding.image_id for finding in findings if finding.image_id is not None}
+    unusable = {finding.image_id for finding in findings} - images.keys() - {None}
     seen = set()
     for place, entry in _entries(section, "annotations", findings):
-        annotation_id, image_id = entry.get("id", f"number {place}"), as_id(entry.get("image_id"))
+        annotation_id, image_id = entry.get("id"), as_id(entry.get("image_id"))
+        label = shown(annotation_id) if "id" in entry else f"number {place}"
         problem = _annotation_problem(entry, annotation_id, image_id, images, categories,
                                       unusable, seen)
         if isinstance(annotation_id, (int, float, str)):
@@ -242,11 +205,14 @@ def _read_annotations(section, images, categories, findings):
         if problem:
             kind, text = problem
             if image_id not in unusable:  # its image's own finding says enough
-                findings.append(Finding(kind, f"Annotation {annotation_id} {text}",
+                findings.append(Finding(kind, f"Annotation {label} {text}",
                                         image_id=image_id, annotation_id=annotation_id))
             continue
         _, _, width, height = images[image_id]
-        box = _clip(entry["bbox"], width, height, annotation_id, image_id, findings)
+        x, y, w, h = entry["bbox"]
+        box = clip_box((y, x, y + h, x + w), width, height,
+                       f"Annotation {label} (image {image_id}): the box {entry['bbox']}",
+                       findings, image_id=image_id, annotation_id=annotation_id)
         if box:
             objects[image_id].append(
                 (box, as_id(entry["category_id"]), bool(entry.get("iscrowd"))))
@@ -256,53 +222,25 @@ def _read_annotations(section, images, categories, findings):
 def _annotation_problem(entry, annotation_id, image_id, images, categories, unusable, seen):
     """(kind, rest of the message) of what makes an annotation unusable, or None."""
     if isinstance(annotation_id, (int, float, str)) and annotation_id in seen:
-        return "duplicate annotation id", "occurs twice in 'annotations'; ids must differ."
+        return "duplicate annotation id", f"(image {shown(entry.get('image_id'))}) occurs twice " \
+                                          "in 'annotations'; ids must differ."
     if image_id not in images:
-        return "unknown image", f"is of image {entry.get('image_id')!r}, which is not in 'images'."
+        return "unknown image", f"is of image {shown(entry.get('image_id'))}, which is not in " \
+                                "'images'."
     where = f"(image {image_id}, {os.path.basename(images[image_id][1])})"
     category_id = as_id(entry.get("category_id"))
     if category_id not in categories:
-        return "unknown category", f"{where} is of category {entry.get('category_id')!r}, which " \
-                                   "is not in 'categories'."
+        return "unknown category", f"{where} is of category {shown(entry.get('category_id'))}, " \
+                                   "which is not in 'categories'."
     if entry.get("iscrowd") not in (None, 0, 1):
-        return "bad iscrowd", f"{where} has iscrowd {entry['iscrowd']!r}; allowed are 0 and 1."
+        return "bad iscrowd", f"{where} has iscrowd {shown(entry['iscrowd'])}; allowed are 0 and 1."
     box = entry.get("bbox")
     if not isinstance(box, list) or len(box) != 4:
-        return "bad box", f"{where} has the bbox {box!r}; give [x, y, width, height]."
+        return "bad box", f"{where} has the bbox {shown(box)}; give [x, y, width, height]."
     if not all(_is_number(value) for value in box):
-        return "bad box", f"{where} has the bbox {box!r}; give four finite numbers, " \
+        return "bad box", f"{where} has the bbox {shown(box)}; give four finite numbers, " \
                           "[x, y, width, height]."
     return None
-
-
-def _clip(bbox, width, height, annotation_id, image_id, findings):
-    """(y1, x1, y2, x2) inside the image, or None when nothing is left of the box."""
-    x, y, w, h = bbox
-    full = (y, x, y + h, x + w)
-    limits = (height, width, height, width)
-    box = [min(max(value, 0.0), limit) for value, limit in zip(full, limits)]
-    where = f"Annotation {annotation_id} (image {image_id}): the box {bbox}"
-    ids = {"repairable": True, "image_id": image_id, "annotation_id": annotation_id}
-    if min(w, h) < MIN_BOX_SIDE:
-        findings.append(Finding("empty or inverted box", f"{where} is empty; dropped.", **ids))
-        return None
-    if min(box[2] - box[0], box[3] - box[1]) < MIN_BOX_SIDE:
-        findings.append(Finding("box outside the image", f"{where} lies outside the image of "
-                                f"{width}x{height} pixels; dropped.", **ids))
-        return None
-    if max(abs(a - b) for a, b in zip(full, box)) > CLIP_TOLERANCE:
-        findings.append(Finding("box beyond the image's edge", f"{where} reaches beyond the image "
-                                f"of {width}x{height} pixels; clipped.", **ids))
-    return box
-
-
-def _to_image(image_id, path, width, height, objects):
-    return CocoImage(
-        image_id, path, width, height,
-        np.array([box for box, _, _ in objects], np.float32).reshape(-1, 4),
-        np.array([category for _, category, _ in objects], np.int64),
-        np.array([crowd for _, _, crowd in objects], bool),
-    )  # fmt: skip
 
 
 # --- values ---------------------------------------------------------------------------------

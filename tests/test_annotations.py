@@ -106,6 +106,7 @@ NOT_USABLE = {
     "xml": (b"<annotation/>", "is not JSON"),
     "binary": (b"\x89PNG\r\n\x1a\n\xff\xfe", "is not JSON text in UTF-8"),
     "deep": (b"[" * 100_000, "is not JSON"),
+    "endless number": (b'{"images": 1' + b"0" * 5000 + b"}", "is not JSON that can be read"),
     "list": ([], "holds a JSON list, where COCO has an object"),
     "null": (None, "holds a JSON null"),
     "text": ("hello", "holds a JSON text"),
@@ -172,6 +173,26 @@ def test_a_wrong_image_entry_is_found(read, case):
     assert_matches(findings[0].message, message)
 
 
+def test_an_image_id_of_two_files_leaves_both_out(read):
+    """Whose its annotations are cannot be known, so none may go to either file."""
+    _, images, findings = read(content(images=[image(1, "a.png"), image(1, "b.png")]))
+    assert images == [] and [finding.kind for finding in findings] == ["duplicate image id"]
+
+
+def test_an_image_that_is_listed_twice_alike_is_taken_once(read):
+    data = content(images=[image(1, "a.png"), image(1, "a.png")],
+                   annotations=[box(1, 1, 3, [10, 20, 30, 40]), box(2, 1, 9, [1, 2, 3, 4])])
+    _, images, findings = read(data)
+    assert len(images) == 1 and len(images[0].boxes) == 1
+    assert [(finding.kind, finding.repairable) for finding in findings] == [
+        ("image listed twice", True), ("unknown category", False)]
+
+
+def test_what_is_told_stays_short(read):
+    data = content(annotations=[box(1, 1, 3, list(range(10_000)))])
+    assert all(len(finding.message) < 200 for finding in read(data)[2])
+
+
 WRONG_CATEGORIES = {
     "not an object": (["cell"], "Entry 0 of 'categories' is a JSON text"),
     "no id": ([{"name": "cell"}], "Entry 0 of 'categories' has the id None"),
@@ -229,7 +250,8 @@ def test_a_wrong_annotation_is_found(read, case):
 def test_an_annotation_id_that_occurs_twice(read):
     pair = [box(4, 1, 3, [1, 2, 3, 4]), box(4, 2, 3, [1, 2, 3, 4])]
     (finding,) = serious(read(content(annotations=pair)))
-    assert finding.message == "Annotation 4 occurs twice in 'annotations'; ids must differ."
+    assert finding.message == ("Annotation 4 (image 2) occurs twice in 'annotations'; ids must "
+                               "differ.")
     assert (finding.image_id, finding.annotation_id) == (2, 4)
 
 
