@@ -16,7 +16,7 @@ from frcnn.errors import ConfigError
 
 BACKBONES = ("resnet50", "resnet101", "densenet121", "densenet169", "densenet201")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
-RESIZE_MODES = ("none", "square", "pad64", "crop")
+RESIZE_MODES = ("none", "square", "pad64", "fit64", "crop")
 LOSS_NAMES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss")
 
 

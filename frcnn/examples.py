@@ -7,7 +7,7 @@ import numpy as np
 
 from frcnn.augment import keep_visible, resolve
 from frcnn.errors import ConfigError, DatasetError
-from frcnn.images import compose_image_meta, read_image_size, resize_image
+from frcnn.images import compose_image_meta, read_image_size, resize_image, resize_scale
 
 
 class Example(NamedTuple):
@@ -163,8 +163,8 @@ def _pad(image, canvas, name):
 def common_canvas(dataset, config, turns=False):
     """(height, width) of the molded images of a data set: one for all, so that they stack.
 
-    In the modes "square" and "crop" that is the config's IMAGE_SHAPE; in "pad64" and "none" the
-    largest height and width over the data set, a multiple of 64; with `turns`, for images that an
+    In the modes "square" and "crop" that is the config's IMAGE_SHAPE; in "pad64", "fit64" and
+    "none" the largest height and width over the data set, a multiple of 64; with `turns`, for images that an
     augmentation may turn by 90°, the larger of the two for both.
     """
     if config.IMAGE_RESIZE_MODE in ("square", "crop"):
@@ -185,7 +185,8 @@ def _image_size(dataset, image_id):
 
 
 def _molded_size(height, width, config):
-    scale = 1.0
-    if config.IMAGE_RESIZE_MODE == "pad64":
-        scale = max(1.0, config.IMAGE_MIN_DIM / min(height, width), config.IMAGE_MIN_SCALE)
+    scale, mode = 1.0, config.IMAGE_RESIZE_MODE
+    if mode in ("pad64", "fit64"):
+        limit = config.IMAGE_MAX_DIM if mode == "fit64" else None
+        scale = resize_scale(height, width, config.IMAGE_MIN_DIM, limit, config.IMAGE_MIN_SCALE)
     return tuple(-(-round(side * scale) // 64) * 64 for side in (height, width))

@@ -4,7 +4,6 @@ Reading has a room of its own, `image_files`, whose names are handed on here.
 """
 
 import numpy as np
-from PIL import Image
 
 from frcnn.errors import ConfigError, ImageError
 from frcnn.image_files import read_image, read_image_size
@@ -19,6 +18,8 @@ __all__ = [
     "unmold_image",
 ]
 
+_STRIP_VALUES = 2**16  # of the resized image, at a time
+
 
 # --- resizing -------------------------------------------------------------------------------
 
@@ -27,9 +28,10 @@ def resize_image(image, min_dim=None, max_dim=None, padding=False, *, min_scale=
                  rng=None):
     """Resizes an image without changing its proportions, and pads or crops it.
 
-    Bilinear, without anti-aliasing, truncated to the image's dtype, as in the reference. The
-    scale is `min_dim` over the shorter side, never below 1, and at least `min_scale`; with the
-    classic arguments and in the mode "square" it is lowered until the longer side fits `max_dim`.
+    Bilinear, without anti-aliasing, truncated to the image's dtype, to the bit as in the
+    reference. The scale is `min_dim` over the shorter side, never below 1, and at least
+    `min_scale`; with the classic arguments and in the mode "square" it is lowered until the longer
+    side fits `max_dim`.
 
     Args:
         image: `[H, W, C]` (or `[H, W]`), of any dtype.
@@ -39,7 +41,8 @@ def resize_image(image, min_dim=None, max_dim=None, padding=False, *, min_scale=
         min_scale: the least scale, also where `min_dim` is reached already.
         mode: "none" leaves the image as it is; "square" pads with zeros to `max_dim` by `max_dim`;
             "pad64" pads both sides to multiples of 64, whatever `max_dim` is; "crop" cuts a random
-            `min_dim` by `min_dim` out.
+            `min_dim` by `min_dim` out. "fit64", which the reference does not have, scales as
+            "square" and pads as "pad64": a wide image is not made square at great cost.
         rng: for the crop: a `numpy.random.Generator`, a seed, or None.
 
     Returns:
@@ -60,7 +63,7 @@ def resize_image(image, min_dim=None, max_dim=None, padding=False, *, min_scale=
         raise ImageError(f"an image of shape {image.shape} has no pixels to resize")
     scale, border, crop = 1, [(0, 0), (0, 0), (0, 0)], None
     if kind != "none":
-        scale = _scale(height, width, min_dim, max_dim if kind in ("square", "fit") else None,
+        scale = resize_scale(height, width, min_dim, max_dim if kind in ("square", "fit", "fit64") else None,
                        min_scale)
         # One pixel at least, for images far longer than wide.
         shape = max(1, round(height * scale)), max(1, round(width * scale))
@@ -68,7 +71,7 @@ def resize_image(image, min_dim=None, max_dim=None, padding=False, *, min_scale=
         height, width = shape
     if kind == "square":
         border[:2] = _centred(height, max_dim), _centred(width, max_dim)
-    elif kind == "pad64":
+    elif kind in ("pad64", "fit64"):
         border[:2] = (_centred(side, -(-side // 64) * 64) for side in (height, width))
     elif kind == "crop":
         image, crop = _random_crop(image, min_dim, np.random.default_rng(rng))
@@ -80,16 +83,17 @@ def resize_image(image, min_dim=None, max_dim=None, padding=False, *, min_scale=
 
 
 def _check_mode(kind, min_dim, max_dim):
-    if kind not in ("none", "square", "pad64", "crop", "fit"):
+    if kind not in ("none", "square", "pad64", "fit64", "crop", "fit"):
         raise ConfigError(f"IMAGE_RESIZE_MODE is {kind!r}; allowed is one of none, square, pad64, "
-                          "crop.")
-    if kind == "square" and not max_dim:
-        raise ConfigError("Padding an image to a square needs max_dim (IMAGE_MAX_DIM).")
+                          "fit64, crop.")
+    if kind in ("square", "fit64") and not max_dim:
+        raise ConfigError(f"The resize mode {kind!r} needs max_dim (IMAGE_MAX_DIM).")
     if kind == "crop" and not min_dim:
         raise ConfigError("The resize mode 'crop' needs min_dim (IMAGE_MIN_DIM).")
 
 
-def _scale(height, width, min_dim, max_dim, min_scale):
+def resize_scale(height, width, min_dim, max_dim, min_scale):
+    """The factor by which `resize_image` scales an image; see there. Any limit may be None."""
     scale = max(1, min_dim / min(height, width)) if min_dim else 1
     if min_scale and scale < min_scale:
         scale = min_scale
@@ -120,51 +124,50 @@ def _random_crop(image, side, rng):
 
 
 def _resize(image, height, width):
-    resize = _resize_bytes if image.dtype == np.uint8 else _resize_any
-    return _fade_borders(resize(image, height, width), image)
+    """Bit for bit `skimage.transform.resize(..., order=1, mode="constant", preserve_range=True,
+    anti_aliasing=False)`, truncated.
 
-
-def _resize_bytes(image, height, width):
-    """With Pillow: an affine map is sampled bilinearly, unlike `resize`, which smooths first."""
-    if image.ndim == 3 and image.shape[2] != 3:
-        planes = [_resize_bytes(image[..., channel], height, width)
-                  for channel in range(image.shape[2])]
-        return np.stack(planes, axis=-1)
-    matrix = (image.shape[1] / width, 0, 0, 0, image.shape[0] / height, 0)
-    resized = Image.fromarray(image).transform(
-        (width, height), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
-    return np.array(resized)
-
-
-def _resize_any(image, height, width):
-    values = image.astype(np.float64)
-    for axis, size in ((0, height), (1, width)):
-        position = np.clip(_source_positions(image.shape[axis], size), 0, image.shape[axis] - 1)
-        first = np.minimum(position.astype(int), max(0, image.shape[axis] - 2))
-        second = np.minimum(first + 1, image.shape[axis] - 1)
-        weight = (position - first).reshape([-1 if a == axis else 1 for a in range(image.ndim)])
-        values = values.take(first, axis) * (1 - weight) + values.take(second, axis) * weight
-    return values.astype(image.dtype)
-
-
-def _source_positions(size, new_size):
-    """Where, in pixel indices of the original, each new pixel's centre lies."""
-    return (np.arange(new_size) + 0.5) * (size / new_size) - 0.5
-
-
-def _fade_borders(resized, image):
-    """Makes an enlarged image fade at its border, as in the reference.
-
-    It sees zeros around the image, but cuts the result off at the image's smallest value.
+    Where the exact value is a whole number, its float64 rounding decides between two levels, and
+    flat areas are full of such pixels. So every pixel multiplies and adds its four neighbours in
+    float64 in the order of `scipy.ndimage.zoom`: value * row weight * column weight, summed row by
+    row from the left. Strips of rows keep the temporary arrays in the processor's cache.
     """
-    for axis in (0, 1):
-        position = _source_positions(image.shape[axis], resized.shape[axis])
-        outside = np.maximum(-position, position - (image.shape[axis] - 1))
-        lines = np.moveaxis(resized, axis, 0)
-        for line in np.flatnonzero(outside > 1e-9):
-            values = lines[line] * (1 - outside[line])
-            lines[line] = np.clip(values, image.min(), image.max()).astype(image.dtype)
-    return resized
+    channels = image.shape[2] if image.ndim == 3 else 1
+    lines = image.reshape(image.shape[0], -1)
+    rows, row_weights = _taps(image.shape[0], height)
+    columns, column_weights = _taps(image.shape[1], width)
+    columns = (columns[..., None] * channels + np.arange(channels)).ravel()
+    column_weights = np.repeat(column_weights.ravel(), channels)
+    low, high = (reduce(image, axis=None) for reduce in (np.fmin.reduce, np.fmax.reduce))
+    length = width * channels
+    resized = np.empty((height, length), image.dtype)
+    strip = max(1, _STRIP_VALUES // max(1, length))
+    for top in range(0, height, strip):
+        part = slice(top, top + strip)
+        needed, place = np.unique(rows[:, part], return_inverse=True)
+        values = lines[needed].take(columns, axis=1)[place.reshape(2, -1)]
+        values = values * row_weights[:, part, None]
+        values *= column_weights
+        total = values[0, :, :length]
+        for row, half in ((0, 1), (1, 0), (1, 1)):
+            total += values[row, :, half * length:(half + 1) * length]
+        resized[part] = np.clip(total, low, high, out=total)
+    return resized.reshape(height, width, *image.shape[2:])
+
+
+def _taps(size, new_size):
+    """The two pixels `[2, new_size]` of the original that make each new one, and their weights.
+
+    A pixel outside the original counts as zero: an enlarged image fades at its border.
+    """
+    position = (np.arange(new_size) + 0.5) * (size / new_size) - 0.5
+    first = np.floor(position)
+    near = 1 - (position - first)
+    # Not `position - first`, which may differ in the last bit.
+    weights = np.stack([near, 1 - near])
+    taps = first.astype(int) + [[0], [1]]
+    weights[(taps < 0) | (taps >= size)] = 0
+    return taps.clip(0, size - 1), weights
 
 
 # --- molding --------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ class UrinaryConfig(Config):
     NAME = "ury"
     BACKBONE = "resnet50"
     IMAGES_PER_GPU = 2
+    # A camera's pictures are wider than high: padding them to squares would waste a third.
+    IMAGE_RESIZE_MODE = "fit64"
     IMAGE_MIN_DIM = 640
     IMAGE_MAX_DIM = 640
     # Cells are small beside the objects of everyday photographs.
@@ -38,8 +40,8 @@ class SyntheticConfig(UrinaryConfig):
 
     IMAGE_MIN_DIM = 320
     IMAGE_MAX_DIM = 320
-    RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
-    RPN_ANCHOR_STRIDE = 1
+    IMAGE_RESIZE_MODE = "square"
+    RPN_ANCHOR_SCALES = (20, 40, 80, 160, 320)
     TRAIN_ROIS_PER_IMAGE = 100
     POST_NMS_ROIS_TRAINING = 500
     POST_NMS_ROIS_INFERENCE = 300
