@@ -1,18 +1,10 @@
-"""Data sets: images on disk, their boxes in pixels, and the classes of one or several sources."""
-
-import collections
-import os
-import warnings
-from pathlib import Path
+"""The base class of data sets: numbering of images and classes, loading, checking."""
 
 import numpy as np
 
-from frcnn.annotations import read_coco
 from frcnn.boxes import extract_bboxes
 from frcnn.errors import DatasetError
 from frcnn.images import read_image
-
-_MAX_NAMED = 5  # how many bad items a message names before it only counts them
 
 
 class Dataset:
@@ -34,6 +26,7 @@ class Dataset:
     | `sources` | list of str | in order of appearance; background's `""` first |
     | `source_class_ids` | dict | source → class ids it has labels for, background included |
     | `image_channels` | int | channels that `load_image` converts to, 3 |
+    | `findings` | list of `Finding` | what was wrong with the annotations that were loaded |
     """
 
     image_channels = 3
@@ -51,6 +44,7 @@ class Dataset:
         self.class_names = ["BG"]
         self.class_from_source_map = {".0": 0}
         self.image_from_source_map = {}
+        self.findings = []
 
     # --- building ---------------------------------------------------------------------------
 
@@ -82,15 +76,17 @@ class Dataset:
         Args:
             class_map: optional dict that joins classes of several sources: its keys are class
                 names or `"source.id"`, its values the names that they get. Classes with equal
-                names after this become one class. Without a map every class stays its own.
+                names after this become one class; `{}` joins those of equal names as they are.
+                Without a map every class stays its own. A later call without one uses it again.
 
         Raises:
             DatasetError: an image is of a source that has no classes, or a key of the map is not
                 a class.
         """
-        class_map = self._class_map if class_map is None else class_map
-        if class_map:
-            self._join_classes(class_map)
+        if class_map is not None:
+            self._class_map = class_map
+        if self._class_map is not None:
+            self._join_classes(self._class_map)
         else:
             self.class_from_source_map = {
                 f"{info['source']}.{info['id']}": i for i, info in enumerate(self.class_info)}
@@ -129,6 +125,13 @@ class Dataset:
     def _classes_of(self, source):
         return sorted({0} | {self.class_from_source_map[f"{source}.{info['id']}"]
                              for info in self.class_info if info["source"] == source})
+
+    def leave_out(self, image_ids):
+        """Removes images, by their ids as of `prepare()`, and numbers the rest anew."""
+        unwanted = {int(image_id) for image_id in image_ids}
+        self.image_info = [info for image_id, info in enumerate(self.image_info)
+                           if image_id not in unwanted]
+        self.prepare()
 
     # --- looking up -------------------------------------------------------------------------
 
@@ -206,108 +209,26 @@ class Dataset:
         present = masks.any(axis=(0, 1))
         return extract_bboxes(masks[..., present]).astype(np.float32), class_ids[present]
 
+    # --- checking ---------------------------------------------------------------------------
 
-class CocoDataset(Dataset):
-    """A data set in COCO's format: `DIR/annotations/instances_<subset>.json`, images in
-    `DIR/<subset>/`.
+    def check(self, *, decode=True, progress=False):
+        """Everything that is wrong with the data set, after `prepare()`.
 
-    `image_info` also has `width` and `height` in pixels, `boxes` float32 `[N, 4]`, `category_ids`
-    int64 `[N]` and `crowds` bool `[N]`.
-    """
-
-    @classmethod
-    def from_folder(cls, dataset_dir, subset):
-        """A data set with one subset loaded and prepared; see `load_coco` for what it raises."""
-        dataset = cls()
-        dataset.load_coco(dataset_dir, subset)
-        dataset.prepare()
-        return dataset
-
-    def load_coco(self, dataset_dir, subset, class_ids=None, *, source="coco"):
-        """Adds the classes and images of one subset. Several can be loaded, then `prepare()`.
-
-        Category ids may be any whole numbers; classes are added in their ascending order. Boxes
-        are clipped to the image, empty ones are dropped, both with a warning that counts them.
+        Beside what loading found in the annotations these are: images that are missing,
+        unreadable, or of another size than declared; boxes that are no numbers, NaN or infinite,
+        empty, inverted, outside or partly outside their image, or of an unknown class. Load with
+        `skip_bad=True` to get a list where there would be an error.
 
         Args:
-            dataset_dir: the data set's folder.
-            subset: such as "train" or "val".
-            class_ids: optional list of category ids; then only these classes are loaded, and only
-                images with at least one of them.
-            source: name under which classes and images are kept apart from those of other sets.
+            decode: whether to read the images in full, which finds those that break off; False
+                reads their headers only, a number reads that many in full.
+            progress: whether to show a progress bar.
 
-        Raises:
-            FileNotFoundError: the folder, its images' folder or the annotation file is missing.
-            DatasetError: the annotation file is not usable; the message names the file, the first
-                few items that are wrong, and what to do.
+        Returns:
+            list of `frcnn.findings.Finding`, those of loading first. The ones that are not
+            `repairable` must be put right, or left out, before training.
         """
-        annotation_path, image_dir = _coco_paths(dataset_dir, subset)
-        categories, images, findings = read_coco(annotation_path, image_dir)
-        _report(findings, annotation_path)
-        if class_ids is not None:
-            categories = _select(categories, class_ids, annotation_path)
-        for category_id, name in categories.items():
-            self.add_class(source, category_id, name)
-        known = {info["id"] for info in self.image_info if info["source"] == source}
-        for image in images:
-            wanted = np.isin(image.category_ids, list(categories))
-            if class_ids is not None and not wanted.any():
-                continue
-            if image.id in known:
-                raise DatasetError(f"Image id {image.id} of {annotation_path} is already loaded; "
-                                   "load this subset under another name, load_coco(source=…).")
-            self.add_image(source, image.id, image.path, width=image.width, height=image.height,
-                           boxes=image.boxes[wanted], category_ids=image.category_ids[wanted],
-                           crowds=image.crowds[wanted])
+        from frcnn.check import check_images  # it stands on this room, not the other way round
 
-    def load_boxes(self, image_id):
-        """See `Dataset.load_boxes`; a crowd region has its class's id, negative."""
-        info = self.image_info[image_id]
-        if "category_ids" not in info:
-            return super().load_boxes(image_id)
-        class_ids = np.array([self.map_source_class_id(f"{info['source']}.{category_id}")
-                              for category_id in info["category_ids"]], np.int32)
-        return info["boxes"].copy(), np.where(info["crowds"], -class_ids, class_ids)
-
-
-def _coco_paths(dataset_dir, subset):
-    """Paths of the annotation file and the images' folder, both there."""
-    folder = Path(dataset_dir)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no data set folder {folder}. Give the folder that "
-                                "holds annotations/ and one folder of images a subset.")
-    annotation_path = folder / "annotations" / f"instances_{subset}.json"
-    if not annotation_path.is_file():
-        subsets = sorted(path.stem[len("instances_"):]
-                         for path in (folder / "annotations").glob("instances_*.json"))
-        there = "the subsets there are " + ", ".join(subsets) if subsets \
-            else "it has no annotations/instances_<subset>.json at all"
-        raise FileNotFoundError(f"There is no annotation file {annotation_path}; {there}.")
-    if not (folder / subset).is_dir():
-        raise FileNotFoundError(f"There is no folder {folder / subset}; the images of the subset "
-                                f"{subset!r} belong there.")
-    return os.fspath(annotation_path), os.fspath(folder / subset)
-
-
-def _report(findings, path):
-    """Raises for what cannot be repaired, warns about what was."""
-    serious = [finding for finding in findings if not finding.repairable]
-    if serious:
-        named = [finding.message for finding in serious[:_MAX_NAMED]]
-        more = len(serious) - len(named)
-        raise DatasetError(f"{path}: " + " ".join(named)
-                           + (f" And {more} more such problems." if more else "")
-                           + " Correct the file, or put right what it names.")
-    counts = collections.Counter(finding.kind for finding in findings)
-    for kind, count in counts.items():
-        first = next(finding for finding in findings if finding.kind == kind)
-        warnings.warn(f"{path}: {kind}, {count} in all. The first: {first.message}", stacklevel=4)
-
-
-def _select(categories, class_ids, path):
-    unknown = [class_id for class_id in class_ids if class_id not in categories]
-    if unknown:
-        raise DatasetError(f"{path} has no category {unknown[0]!r}; its categories are "
-                           f"{categories}.")
-    return {category_id: name for category_id, name in categories.items()
-            if category_id in class_ids}
+        found = check_images(self, decode=decode, progress=progress)
+        return [*self.findings, *(finding for _, finding in found)]
