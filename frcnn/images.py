@@ -63,8 +63,8 @@ def resize_image(image, min_dim=None, max_dim=None, padding=False, *, min_scale=
         raise ImageError(f"an image of shape {image.shape} has no pixels to resize")
     scale, border, crop = 1, [(0, 0), (0, 0), (0, 0)], None
     if kind != "none":
-        scale = resize_scale(height, width, min_dim, max_dim if kind in ("square", "fit", "fit64") else None,
-                       min_scale)
+        longest = max_dim if kind in ("square", "fit", "fit64") else None
+        scale = resize_scale(height, width, min_dim, longest, min_scale)
         # One pixel at least, for images far longer than wide.
         shape = max(1, round(height * scale)), max(1, round(width * scale))
         image = _resize(image, *shape) if shape != (height, width) else image.copy()
@@ -163,7 +163,7 @@ def _taps(size, new_size):
     position = (np.arange(new_size) + 0.5) * (size / new_size) - 0.5
     first = np.floor(position)
     near = 1 - (position - first)
-    # Not `position - first`, which may differ in the last bit.
+    # Far is not `position - first`, which may differ in the last bit.
     weights = np.stack([near, 1 - near])
     taps = first.astype(int) + [[0], [1]]
     weights[(taps < 0) | (taps >= size)] = 0
