@@ -5,6 +5,8 @@ from collections import OrderedDict
 import keras
 import numpy as np
 
+from frcnn.model.ops import portable_kernels
+
 
 def log(text, array=None):
     """Prints a text and, of an array, its shape, minimum, maximum and dtype."""
@@ -32,8 +34,8 @@ def run_tensors(model, inputs, outputs):
         if tensor is None:
             raise ValueError(f"The tensor given for {name!r} is None; take one from "
                              "keras_model.get_layer(layer_name).output.")
-    # The model's own class, so that the kernels are picked in the same way.
     inner = keras.Model(model.inputs, list(outputs.values()))
-    results = inner.predict_on_batch(inputs)
+    with portable_kernels(bool(inner.jit_compile)):
+        results = inner.predict_on_batch(inputs)
     results = results if isinstance(results, (list, tuple)) else [results]
     return OrderedDict(zip(outputs, map(np.asarray, results)))

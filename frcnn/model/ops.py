@@ -130,11 +130,9 @@ def log2_graph(x):
 
 def take_rows(x, indices):
     """Rows of each image: x `[B, N, ...]`, indices int `[B, K]` → `[B, K, ...]`."""
-    if len(x.shape) == 2:
-        return ops.take_along_axis(x, indices, axis=1)
-    shape = (*indices.shape, *(1 for _ in x.shape[2:]))
-    shape = tuple(-1 if side is None else side for side in shape)
-    return ops.take_along_axis(x, ops.reshape(indices, shape), axis=1)
+    for _ in x.shape[2:]:
+        indices = ops.expand_dims(indices, axis=-1)
+    return ops.take_along_axis(x, indices, axis=1)
 
 
 def pad_rows(x, count):
@@ -276,7 +274,12 @@ def _portable_nms(boxes, scores, iou_threshold, count, class_ids):
                              (candidate, ops.any(candidate)))
     kept = ops.argsort(ops.where(keep, rank, total + rank), axis=1)[:, :count]
     valid = take_rows(keep, kept)
-    return pad_rows(ops.cast(kept, "int32"), count), pad_rows(valid, count)
+    return _fit_rows(ops.cast(kept, "int32"), count), _fit_rows(valid, count)
+
+
+def _fit_rows(x, count):
+    """x `[B, N]` with zeros added or the end cut off: `[B, count]`, also where N is dynamic."""
+    return ops.reshape(ops.pad(x, [[0, 0], [0, count]])[:, :count], (-1, count))
 
 
 # --- batch normalization ----------------------------------------------------------------------

@@ -205,6 +205,26 @@ def test_suppression_equals_a_loop_over_all_pairs(portable, rows, count, thresho
         np.testing.assert_array_equal(indices[image, :len(expected)], expected)
 
 
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="JAX knows every shape")
+@pytest.mark.parametrize("portable", [False, True], ids=["own kernel", "portable"])
+def test_suppression_of_a_number_of_rows_that_is_not_known_when_traced(portable):
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((None, None, 4)), tf.TensorSpec((None, None))]
+    traced = tf.function(lambda boxes, scores: frcnn_ops.suppress(boxes, scores, 0.5, 12),
+                         input_signature=signature)
+    rng = np.random.default_rng(0)
+    with frcnn_ops.portable_kernels(portable):
+        for rows in (5, 30):
+            boxes, scores, _ = random_images(rng, 4, rows)
+            found = traced(tensor(boxes), tensor(scores))
+            assert found[0].shape == (4, 12, 4)
+            for ours, expected in zip(found, frcnn_ops.suppress(
+                    tensor(boxes), tensor(scores), 0.5, 12)):
+                np.testing.assert_array_equal(array(ours), array(expected))
+        assert traced.get_concrete_function().structured_outputs[0].shape == (None, 12, 4)
+
+
 def test_the_references_suppression(functions):
     indices, valid = frcnn_ops.nms_indices(
         tensor(functions["boxes1"])[None], tensor(functions["nms_scores"])[None], 0.3, 200)
