@@ -136,11 +136,15 @@ def take_rows(x, indices):
 
 
 def pad_rows(x, count):
-    """x `[B, N, ...]` with N ≤ count, zero rows added → `[B, count, ...]`."""
-    missing = count - x.shape[1]
-    if missing <= 0:
+    """x `[B, N, ...]` with zero rows added at the end, until there are at least `count`.
+
+    Where N is not known when traced, exactly `count` rows come out.
+    """
+    rows = x.shape[1]
+    if rows is not None and rows >= count:
         return x
-    return ops.pad(x, [[0, 0], [0, missing]] + [[0, 0]] * (len(x.shape) - 2))
+    missing = count if rows is None else count - rows
+    return ops.pad(x, [[0, 0], [0, missing]] + [[0, 0]] * (len(x.shape) - 2))[:, :count]
 
 
 def smaller(limit, size):
