@@ -10,10 +10,7 @@ import os
 import re
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-from tqdm import tqdm
 
 from frcnn.config import BACKBONES, PRECISIONS
 from frcnn.errors import DatasetError
@@ -117,8 +114,8 @@ def add_model_options(parser):
                         help="network that reads the image (default: the checkpoint's own, or "
                              "resnet50)")
     parser.add_argument("--image-size", type=positive_integer, metavar="PIXELS",
-                        help="images are scaled until their longer side has this length, a "
-                             "multiple of 64; larger finds smaller objects and takes longer")
+                        help="images are scaled until their longer side has this length; "
+                             "larger finds smaller objects and takes longer")
     parser.add_argument("--batch-size", type=positive_integer, metavar="N",
                         help="images worked on at once; more need more memory")
     parser.add_argument("--precision", choices=PRECISIONS,
@@ -140,6 +137,13 @@ def add_checkpoint_options(parser):
                         help="configuration of the weights (default: the one beside them)")
     parser.add_argument("--batch-size", type=positive_integer, metavar="N",
                         help="images worked on at once (default: as in training)")
+
+
+def add_skip_bad(parser):
+    """The option to go on without what is wrong with the data."""
+    parser.add_argument("--skip-bad", action="store_true",
+                        help="leave out images and boxes that cannot be used, and say how many, "
+                             "instead of stopping ('frcnn check DIR' lists them)")
 
 
 def chosen_settings(options):
@@ -175,40 +179,31 @@ def dataset_folder(folder):
     return Path(synthetic.ensure())
 
 
-def load_subset(folder, subset):
-    """One prepared subset of a COCO-style folder.
+def load_subset(folder, subset, skip_bad=False):
+    """One prepared subset of a folder in COCO's layout or Pascal VOC's.
 
     Raises:
         DatasetError, FileNotFoundError: naming the file and what is wrong with it.
     """
-    from frcnn.dataset import CocoDataset
+    from frcnn.dataset import open_folder
 
-    return CocoDataset.from_folder(folder, subset)
+    return open_folder(folder, subset, skip_bad=skip_bad)
 
 
-def check_images(dataset, decode=True):
-    """Reads the images once, so that a broken one shows now and not in the middle of the work.
+def check_images(dataset, decode=True, skip_bad=False):
+    """Reads the images once, so that a bad one shows now and not in the middle of the work.
 
     Args:
         decode: whether to read them in full, which finds those that break off; of more than
             MOST_DECODED images the rest is checked by the header alone.
+        skip_bad: whether to leave bad images out of the data set, with a warning.
 
     Raises:
-        ImageError, FileNotFoundError: naming the file.
+        DatasetError: naming the first few bad images and what is wrong with them.
     """
-    from frcnn.images import read_image, read_image_size
+    from frcnn.check import settle_images
 
-    paths = [info["path"] for info in dataset.image_info]
-    whole = MOST_DECODED if decode else 0
-
-    def check(place):
-        read = read_image if place < whole else read_image_size
-        read(paths[place])
-
-    with ThreadPoolExecutor() as pool, tqdm(total=len(paths), desc="check", unit="image",
-                                            leave=False, delay=2) as bar:
-        for _ in pool.map(check, range(len(paths))):
-            bar.update()
+    settle_images(dataset, skip_bad=skip_bad, decode=MOST_DECODED if decode else 0, progress=True)
 
 
 def check_same_classes(names, dataset, where, advice):

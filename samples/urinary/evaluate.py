@@ -23,9 +23,11 @@ def build_parser():
     """The command line's parser."""
     parser = common.Parser(prog="evaluate.py", description=DESCRIPTION)
     parser.add_argument("--dataset", metavar="DIR",
-                        help="data set in COCO's layout (default: synthetic micrographs)")
+                        help="data set in COCO's or Pascal VOC's layout (default: synthetic "
+                             "micrographs)")
     parser.add_argument("--subset", default="val", metavar="NAME",
                         help="which of its subsets (default: val)")
+    common.add_skip_bad(parser)
     common.add_checkpoint_options(parser)
     parser.add_argument("--min-confidence", type=common.fraction, metavar="SCORE",
                         default=EVALUATION_MIN_CONFIDENCE,
@@ -46,9 +48,10 @@ def main(argv=None):
     start = starts.find_trained(options.model, options.logs, options.config)
     config = starts.detection_config(start, options,
                                      DETECTION_MIN_CONFIDENCE=options.min_confidence)
-    dataset = common.load_subset(common.dataset_folder(options.dataset), options.subset)
+    dataset = common.load_subset(common.dataset_folder(options.dataset), options.subset,
+                                 options.skip_bad)
     starts.check_classes(start, dataset, "Evaluate it on the data that it was trained for.")
-    common.check_images(dataset, decode=options.dataset is not None)
+    common.check_images(dataset, decode=options.dataset is not None, skip_bad=options.skip_bad)
     folder = Path(options.output or start.path.parent / f"evaluate_{options.subset}")
     folder.mkdir(parents=True, exist_ok=True)
     print(f"weights       {start.path}")

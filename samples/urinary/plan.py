@@ -20,7 +20,7 @@ class Stage:
     until: int
 
 
-def make(options, start):
+def make(options, start, default_epochs=None):
     """The stages of a run: list of Stage.
 
     A run that was stopped goes on with its own plan; one that is to go on for longer than planned,
@@ -29,12 +29,14 @@ def make(options, start):
     Args:
         options: of train.py.
         start: the `starts.Start`.
+        default_epochs: when neither the options nor a plan say more; None for the urinary number
+            that goes with the data.
 
     Raises:
         ConfigError: the run to go on with has had all its epochs.
     """
     kept = load(start.path.parent) if start.epoch else []
-    epochs = options.epochs or (kept[-1].until if kept else None) or (
+    epochs = options.epochs or (kept[-1].until if kept else None) or default_epochs or (
         SYNTHETIC_EPOCHS if options.dataset is None else EPOCHS)
     if start.epoch >= epochs:
         raise ConfigError(f"{start.path} has had {start.epoch} epochs already; --epochs counts "

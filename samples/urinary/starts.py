@@ -45,8 +45,8 @@ class Start:
         return self.word == "path" and self.num_classes is None
 
 
-def find(model, logs):
-    """The Start that `--model` asks for; no weights are read yet.
+def find(model, logs, name=UrinaryConfig.NAME):
+    """The Start that `--model` asks for; no weights are read yet. `name` is that of the runs.
 
     Raises:
         CheckpointError, FileNotFoundError: there is no such file, or none to go on from.
@@ -54,7 +54,7 @@ def find(model, logs):
     if model in ("imagenet", "coco", "none"):
         return Start(model)
     if model == "last":
-        return _from_file("last", Path(runs.find_last(logs, UrinaryConfig.NAME)))
+        return _from_file("last", Path(runs.find_last(logs, name)))
     path = Path(model)
     if path.is_dir():
         raise CheckpointError(f"--model {model} is a folder; name one of the .h5 files in it.")
@@ -98,13 +98,16 @@ def _read_config(start, path):
     start.category_ids = list(metadata.source_class_ids)
 
 
-def training_config(start, options, num_classes):
+def training_config(start, options, num_classes, default=None):
     """The configuration to train with: the checkpoint's or the default one, and the options.
+
+    `default` is a Config; None for the urinary one that goes with the data.
 
     Raises:
         ConfigError: a setting is not allowed, or does not go with the weights to begin with.
     """
-    base = start.config or (SyntheticConfig() if options.dataset is None else UrinaryConfig())
+    base = start.config or default or (
+        SyntheticConfig() if options.dataset is None else UrinaryConfig())
     settings = {"NUM_CLASSES": num_classes}
     if start.word == "none":
         settings["TRAIN_BN"] = True

@@ -1,12 +1,14 @@
 """Trains the detector on urine sediment, then evaluates it.
 
     python samples/urinary/train.py                      synthetic micrographs, from nothing
-    python samples/urinary/train.py --dataset DIR        your own, COCO style
+    python samples/urinary/train.py --dataset DIR        your own, COCO's layout or Pascal VOC's
     python samples/urinary/train.py --help               everything else
 """
 
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 if __package__ in (None, ""):  # started as a script: find the packages from the project's folder
@@ -19,6 +21,8 @@ from samples.urinary.config import (
     EVALUATION_MIN_CONFIDENCE,
     HEAD_SHARE,
     SYNTHETIC_EPOCHS,
+    SyntheticConfig,
+    UrinaryConfig,
 )
 
 SCHEDULES = ("warmup_cosine", "warmup_step", "constant")
@@ -34,7 +38,12 @@ With --dataset it trains on your own images:
   DIR/train/                             the images that the first file names
   DIR/val/                               the images that the second names
 
-The classes are those of the annotation file. Everything that a run makes lies in one folder,
+or, in Pascal VOC's layout:
+
+  DIR/ImageSets/Main/train.txt, val.txt  the names of the images
+  DIR/Annotations/, DIR/JPEGImages/      their boxes and classes, and the images
+
+The classes are those of the annotations. Everything that a run makes lies in one folder,
 LOGS/ury<date>T<time>: a checkpoint for each epoch, the configuration as JSON, TensorBoard's logs,
 and at the end metrics.json, losses.png and detections.png.
 """
@@ -45,14 +54,34 @@ examples:
   train.py --dataset ~/sediment --model last --epochs 60     go on with the newest run, up to 60
   train.py --dataset ~/sediment --backbone densenet121 --image-size 768 --batch-size 1
 """
+DATASET_HELP = "data set in COCO's or Pascal VOC's layout (default: synthetic micrographs)"
+EPOCHS_HELP = f"{EPOCHS}; {SYNTHETIC_EPOCHS} for the synthetic micrographs"
 
 
-def build_parser():
+@dataclass(frozen=True)
+class Sample:
+    """What sets one sample's training apart from another's.
+
+    `config` is its Config; `load(folder, subset, skip_bad=…)` gives a prepared Dataset, of the
+    subsets "train" and "val"; `folder(option)` the folder that `--dataset` stands for.
+    """
+
+    config: object
+    epochs: int
+    load: Callable
+    folder: Callable = Path
+
+
+def build_parser(description=DESCRIPTION, epilog=EPILOG, dataset_help=DATASET_HELP,
+                 dataset_required=False, epochs_help=EPOCHS_HELP):
     """The command line's parser."""
-    parser = common.Parser(prog="train.py", description=DESCRIPTION, epilog=EPILOG)
+    parser = common.Parser(prog="train.py", description=description, epilog=epilog)
     data = parser.add_argument_group("data and weights")
-    data.add_argument("--dataset", metavar="DIR",
-                      help="data set in COCO's layout (default: synthetic micrographs)")
+    if dataset_help is None:  # the sample makes its data itself
+        parser.set_defaults(dataset=None, skip_bad=False)
+    else:
+        data.add_argument("--dataset", metavar="DIR", help=dataset_help, required=dataset_required)
+        common.add_skip_bad(data)
     data.add_argument("--model", default="none", metavar="WEIGHTS",
                       help="weights to begin with: 'none' (random, the default), 'imagenet' (the "
                            "backbone trained on photographs), 'coco' (a whole ResNet-101 detector "
@@ -66,14 +95,14 @@ def build_parser():
     model.add_argument("--batch-norm", choices=("train", "freeze"),
                        help="whether BatchNorm follows the batches or keeps its stored statistics "
                             "(default: train from random weights, freeze from pretrained ones)")
-    _add_training_options(parser.add_argument_group("training"))
+    _add_training_options(parser.add_argument_group("training"), epochs_help)
     return parser
 
 
-def _add_training_options(group):
+def _add_training_options(group, epochs_help):
     group.add_argument("--epochs", type=common.positive_integer, metavar="N",
                        help="epochs in all, those of a run that goes on included (default: "
-                            f"{EPOCHS}; {SYNTHETIC_EPOCHS} for the synthetic micrographs)")
+                            f"{epochs_help})")
     group.add_argument("--layers", metavar="WHICH",
                        help="layers to train: heads, 5+, 4+, 3+, all, or a regular expression over "
                             "layer names (default: all; from pretrained weights first heads, for a "
@@ -165,21 +194,31 @@ def _say_stopped(checkpoint):
 @common.program
 def main(argv=None):
     """Runs the program; returns its exit code."""
-    began = time.monotonic()
     options = build_parser().parse_args(argv)
-    start = starts.find(options.model, options.logs)
+    if options.dataset is None:
+        config, epochs = SyntheticConfig(), SYNTHETIC_EPOCHS
+    else:
+        config, epochs = UrinaryConfig(), EPOCHS
+    return run(options, Sample(config, epochs, common.load_subset, common.dataset_folder))
+
+
+def run(options, sample):
+    """Trains and evaluates as the options of `build_parser` say; returns the exit code."""
+    began = time.monotonic()
+    start = starts.find(options.model, options.logs, sample.config.NAME)
     if options.new_head:
         start.epoch = 0  # a run of its own, whatever the file's name says
-    stages = plan.make(options, start)
-    folder = common.dataset_folder(options.dataset)
-    train, val = common.load_subset(folder, "train"), common.load_subset(folder, "val")
+    stages = plan.make(options, start, sample.epochs)
+    folder = sample.folder(options.dataset)
+    train, val = (sample.load(folder, subset, skip_bad=options.skip_bad)
+                  for subset in ("train", "val"))
     common.check_same_classes(train.class_names, val, "The subset 'train'",
                               "Both annotation files must list the same categories.")
     if not options.new_head:
         starts.check_classes(start, train, "Add --new-head to keep all other layers.")
-    config = starts.training_config(start, options, train.num_classes)
+    config = starts.training_config(start, options, train.num_classes, sample.config)
     for dataset in (train, val):
-        common.check_images(dataset, decode=options.dataset is not None)
+        common.check_images(dataset, options.dataset is not None, options.skip_bad)
     starts.fetch(start, config)
     _introduce(folder, train, val, config, options, stages)
     model = _build(config, start, options, stages)

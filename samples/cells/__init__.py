@@ -1,0 +1,1 @@
+"""Blood cells: configuration, data set, and the program that trains on them."""

@@ -1,0 +1,1 @@
+"""COCO 2017: configuration, data set, and the program that trains on it."""

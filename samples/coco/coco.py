@@ -1,0 +1,32 @@
+"""Everyday photographs: COCO 2017, 80 classes."""
+
+from frcnn.config import Config
+from frcnn.dataset import CocoDataset
+
+EPOCHS = 12
+YEAR = 2017
+
+
+class CocoConfig(Config):
+    """The defaults, which are made for COCO, less what a schedule for it changes."""
+
+    NAME = "coco"
+    NUM_CLASSES = 1 + 80  # background, and the categories
+    RPN_ANCHOR_STRIDE = 1
+    DETECTION_MIN_CONFIDENCE = 0.5
+    DETECTION_NMS_THRESHOLD = 0.5
+    LEARNING_RATE = 0.005
+    PRECISION = "auto"
+
+
+class Coco2017Dataset(CocoDataset):
+    """COCO's own folder: `annotations/instances_train2017.json`, `train2017/`, and so for val."""
+
+    @classmethod
+    def from_folder(cls, dataset_dir, subset, **options):
+        """A data set with the subset "train" or "val" of 2017 loaded and prepared."""
+        return super().from_folder(dataset_dir, f"{subset}{YEAR}", **options)
+
+    def source_image_link(self, image_id):
+        """The image's page in COCO's explorer."""
+        return f"https://cocodataset.org/#explore?id={self.image_info[image_id]['id']}"

@@ -1,0 +1,1 @@
+"""Shapes drawn on the fly: configuration, data set, and the program that trains on them."""

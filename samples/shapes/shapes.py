@@ -1,0 +1,105 @@
+"""Coloured squares, circles and triangles: no file is read, each image is drawn when it is needed.
+
+A data set whose images are no plain files overrides `load_image`, and `load_boxes` for its boxes.
+"""
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from frcnn.boxes import non_max_suppression
+from frcnn.config import Config
+from frcnn.dataset import Dataset
+
+EPOCHS = 6
+CLASS_NAMES = ("square", "circle", "triangle")
+SUBSETS = {"train": 400, "val": 40}  # images of each
+_MOST_SHAPES = 4
+_MOST_OVERLAP = 0.3  # IoU; of shapes that overlap more, one is left out
+
+
+class ShapesConfig(Config):
+    """Small images and a small detector, which a processor trains in minutes."""
+
+    NAME = "shapes"
+    BACKBONE = "resnet50"
+    NUM_CLASSES = 1 + len(CLASS_NAMES)
+    IMAGES_PER_GPU = 8
+    IMAGE_MIN_DIM = 128
+    IMAGE_MAX_DIM = 128
+    RPN_ANCHOR_SCALES = (8, 16, 32, 64, 128)
+    TRAIN_ROIS_PER_IMAGE = 32
+    POST_NMS_ROIS_TRAINING = 200
+    POST_NMS_ROIS_INFERENCE = 100
+    MAX_GT_INSTANCES = 8
+    DETECTION_MIN_CONFIDENCE = 0.5
+    LEARNING_RATE = 0.01
+
+
+class ShapesDataset(Dataset):
+    """Images of one colour with up to four shapes, some of them overlapping."""
+
+    def load_shapes(self, count, height=128, width=128, seed=0):
+        """Adds `count` images of `height` by `width` pixels; one seed gives the same ones.
+
+        Only what is to be drawn is kept: the background, and of each shape its class, colour and
+        box `(y1, x1, y2, x2)` in whole pixels, from the back to the front.
+        """
+        for class_id, name in enumerate(CLASS_NAMES, start=1):
+            self.add_class("shapes", class_id, name)
+        for number in range(count):
+            rng = np.random.default_rng([seed, number])
+            boxes = _random_boxes(rng, height, width)
+            self.add_image("shapes", number, path=None, height=height, width=width,
+                           background=_colour(rng), boxes=boxes,
+                           shape_ids=rng.integers(1, len(CLASS_NAMES) + 1, len(boxes)),
+                           colours=[_colour(rng) for _ in boxes])
+
+    @classmethod
+    def from_folder(cls, folder, subset, skip_bad=False):
+        """The subset "train" or "val", prepared; there is no folder, and nothing bad to skip."""
+        dataset = cls()
+        dataset.load_shapes(SUBSETS[subset], seed=list(SUBSETS).index(subset))
+        dataset.prepare()
+        return dataset
+
+    def load_image(self, image_id):
+        """Draws an image: uint8 `[height, width, 3]`."""
+        info = self.image_info[image_id]
+        image = Image.new("RGB", (info["width"], info["height"]), info["background"])
+        draw = ImageDraw.Draw(image)
+        for box, class_id, colour in zip(info["boxes"], info["shape_ids"], info["colours"]):
+            _draw_shape(draw, CLASS_NAMES[class_id - 1], box.tolist(), colour)
+        return np.array(image)
+
+    def load_boxes(self, image_id):
+        """Boxes float32 `[N, 4]` and class ids int32 `[N]` of the shapes in an image."""
+        info = self.image_info[image_id]
+        class_ids = [self.map_source_class_id(f"shapes.{each}") for each in info["shape_ids"]]
+        return info["boxes"].astype(np.float32), np.array(class_ids, np.int32)
+
+
+def _random_boxes(rng, height, width):
+    """int `[N, 4]`, squares inside the image; N is 1 to 4."""
+    count = int(rng.integers(1, _MOST_SHAPES + 1))
+    sides = rng.integers(min(height, width) // 8, min(height, width) // 2, count)
+    tops, lefts = rng.integers(0, height - sides), rng.integers(0, width - sides)
+    boxes = np.stack([tops, lefts, tops + sides, lefts + sides], axis=1)
+    kept = non_max_suppression(boxes.astype(np.float32), rng.random(count).astype(np.float32),
+                               _MOST_OVERLAP)
+    return boxes[np.sort(kept)]
+
+
+def _colour(rng):
+    return tuple(rng.integers(0, 256, 3).tolist())
+
+
+def _draw_shape(draw, name, box, colour):
+    """Draws a shape that touches all four sides of its box."""
+    top, left, bottom, right = box[0], box[1], box[2] - 1, box[3] - 1  # Pillow's last pixel is in
+    if name == "square":
+        draw.rectangle((left, top, right, bottom), fill=colour)
+    elif name == "circle":
+        draw.ellipse((left, top, right, bottom), fill=colour)
+    else:
+        tip = (left + right) // 2
+        draw.polygon([(tip, top), (right, bottom), (left, bottom)], fill=colour)
