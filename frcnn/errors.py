@@ -2,7 +2,7 @@
 
 
 class FrcnnError(ValueError):
-    """Base of this library's own errors; the sample programs print it as one line and exit with 2."""
+    """Base of this library's own errors; the programs print it as one line and exit with 2."""
 
 
 class ConfigError(FrcnnError):
