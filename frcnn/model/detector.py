@@ -114,9 +114,14 @@ def pyramid_and_rpn(image, config, dtype):
     rpn = build_rpn_model(config.RPN_ANCHOR_STRIDE, len(config.RPN_ANCHOR_RATIOS),
                           config.TOP_DOWN_PYRAMID_SIZE, dtype)
     by_level = zip(*(rpn(level) for level in pyramid))
-    names = ("rpn_class_logits", "rpn_class", "rpn_bbox")
-    outputs = {name: layers.Concatenate(axis=1, dtype="float32", name=name)(list(levels))
-               for name, levels in zip(names, by_level)}
+    logits, _, deltas = (list(levels) for levels in by_level)
+    logits = layers.Concatenate(axis=1, dtype="float32", name="rpn_class_logits")(logits)
+    outputs = {
+        "rpn_class_logits": logits,
+        # From the logits of all levels, which so stay within reach in inference too.
+        "rpn_class": layers.Activation("softmax", dtype="float32", name="rpn_class")(logits),
+        "rpn_bbox": layers.Concatenate(axis=1, dtype="float32", name="rpn_bbox")(deltas),
+    }
     anchors = Anchors(config, name="anchors")([image, *pyramid])
     return pyramid, outputs, anchors
 

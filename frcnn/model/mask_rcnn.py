@@ -102,7 +102,7 @@ class MaskRCNN:
 
     @property
     def _run_name(self):
-        return training.run_name(self.config)
+        return self.config.NAME or "frcnn"
 
     # --- training -----------------------------------------------------------------------------
 

@@ -140,11 +140,12 @@ def pad_rows(x, count):
 
     Where N is not known when traced, exactly `count` rows come out.
     """
-    rows = x.shape[1]
+    rows, rest = x.shape[1], x.shape[2:]
     if rows is not None and rows >= count:
         return x
     missing = count if rows is None else count - rows
-    return ops.pad(x, [[0, 0], [0, missing]] + [[0, 0]] * (len(x.shape) - 2))[:, :count]
+    x = ops.pad(x, [[0, 0], [0, missing]] + [[0, 0]] * len(rest))[:, :count]
+    return ops.reshape(x, (-1, count, *rest))  # from here on the number is known
 
 
 def smaller(limit, size):
@@ -278,12 +279,7 @@ def _portable_nms(boxes, scores, iou_threshold, count, class_ids):
                              (candidate, ops.any(candidate)))
     kept = ops.argsort(ops.where(keep, rank, total + rank), axis=1)[:, :count]
     valid = take_rows(keep, kept)
-    return _fit_rows(ops.cast(kept, "int32"), count), _fit_rows(valid, count)
-
-
-def _fit_rows(x, count):
-    """x `[B, N]` with zeros added or the end cut off: `[B, count]`, also where N is dynamic."""
-    return ops.reshape(ops.pad(x, [[0, 0], [0, count]])[:, :count], (-1, count))
+    return pad_rows(ops.cast(kept, "int32"), count), pad_rows(valid, count)
 
 
 # --- batch normalization ----------------------------------------------------------------------

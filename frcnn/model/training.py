@@ -130,11 +130,6 @@ def compile_detector(model, config, learning_rate, momentum=None, jit_compile="a
     model.compile(optimizer=optimizer, jit_compile=jit_compile)
 
 
-def run_name(config):
-    """What the run's folder and checkpoints are named after."""
-    return config.NAME or "frcnn"
-
-
 # --- callbacks --------------------------------------------------------------------------------
 
 
