@@ -164,8 +164,8 @@ def common_canvas(dataset, config, turns=False):
     """(height, width) of the molded images of a data set: one for all, so that they stack.
 
     In the modes "square" and "crop" that is the config's IMAGE_SHAPE; in "pad64", "fit64" and
-    "none" the largest height and width over the data set, a multiple of 64; with `turns`, for images that an
-    augmentation may turn by 90°, the larger of the two for both.
+    "none" the largest height and width over the data set, a multiple of 64; with `turns`, for
+    images that an augmentation may turn by 90°, the larger of the two for both.
     """
     if config.IMAGE_RESIZE_MODE in ("square", "crop"):
         return tuple(int(side) for side in config.IMAGE_SHAPE[:2])
