@@ -38,8 +38,12 @@ def check_images(dataset, *, decode=True, progress=False):
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
         bar = tqdm(pool.map(look, range(count)), total=count, desc="check", unit="image",
                    leave=False, delay=2, disable=not progress)
-        for findings in bar:
-            found.extend(findings)
+        try:
+            for findings in bar:
+                found.extend(findings)
+        except BaseException:  # Ctrl-C among them: do not go on through the rest first
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
     return found
 
 

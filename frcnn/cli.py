@@ -14,7 +14,7 @@ import warnings
 
 from frcnn import __version__
 from frcnn.convert import convert_voc
-from frcnn.dataset import find_layout
+from frcnn.dataset.folders import find_layout
 from frcnn.errors import FrcnnError
 from frcnn.findings import Finding
 from frcnn.programs import Parser, one_line, program
@@ -103,7 +103,7 @@ def _check(options):
         word = "repaired" if finding.repairable else "error"
         print(f"{word}: {one_line(subset)}: {one_line(finding.message)}")
     counts = collections.Counter(finding.repairable for finding in findings)
-    print(f"frcnn: {len(findings)} findings, {counts[False]} of them errors; subsets: "
+    print(f"frcnn: errors: {counts[False]}, repaired: {counts[True]}, in the subsets "
           f"{', '.join(options.subset or subsets)}", file=sys.stderr)
     return code
 

@@ -90,8 +90,9 @@ def report(findings, where, skip_bad=False, stacklevel=2):
     if serious:
         kinds = collections.Counter(finding.kind for finding in serious)
         counted = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
-        warnings.warn(f"{where}: {len(serious)} bad items are left out ({counted}). The first: "
-                      f"{serious[0].message}", stacklevel=stacklevel + 1)
+        items = "1 bad item is" if len(serious) == 1 else f"{len(serious)} bad items are"
+        warnings.warn(f"{where}: {items} left out ({counted}). The first: {serious[0].message}",
+                      stacklevel=stacklevel + 1)
     repaired = collections.defaultdict(list)
     for finding in findings:
         if finding.repairable:

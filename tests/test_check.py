@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 import warnings
 from pathlib import Path
 
@@ -212,6 +213,26 @@ def test_a_bug_in_a_subclass_is_not_hidden():
         Drawn(GOOD, [1, 1], ZeroDivisionError()).check()
 
 
+def test_being_stopped_does_not_go_through_the_rest_first():
+    class Slow(Drawn):
+        seen = 0
+
+        def load_image(self, image_id):
+            Slow.seen += 1
+            if image_id == 0:
+                raise KeyboardInterrupt
+            time.sleep(0.002)
+            return self.image
+
+    dataset = Slow(GOOD, [1, 1])
+    for number in range(3000):
+        dataset.add_image("drawn", number, None)
+    dataset.prepare()
+    with pytest.raises(KeyboardInterrupt):
+        dataset.check()
+    assert Slow.seen < 2000
+
+
 # --- going on without -----------------------------------------------------------------------
 
 
@@ -262,7 +283,7 @@ def test_findings_of_loading_come_first(coco_folder):
         CocoDataset.from_folder(coco_folder, "train")
     with pytest.warns(UserWarning) as caught:
         dataset = CocoDataset.from_folder(coco_folder, "train", skip_bad=True)
-    assert "1 bad items are left out (unknown category 1)" in str(caught[0].message)
+    assert "1 bad item is left out (unknown category 1)" in str(caught[0].message)
     assert dataset.num_images == 5 and len(dataset.load_boxes(1)[0]) == 2
     assert kinds(dataset.check()) == [("box beyond the image's edge", True),
                                       ("unknown category", False), ("image unreadable", False)]

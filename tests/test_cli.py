@@ -40,7 +40,7 @@ def edit(folder, subset, change):
 def test_a_clean_folder(capsys, coco_folder, options):
     code, lines, err = run(capsys, "check", coco_folder, *options)
     assert (code, lines) == (0, [])
-    assert err.startswith("frcnn: 0 findings")
+    assert err.startswith("frcnn: errors: 0, repaired: 0, in the subsets ")
 
 
 def test_a_clean_voc_folder(capsys, tmp_path):
@@ -53,7 +53,7 @@ def test_what_can_be_repaired(capsys, coco_folder):
     assert code == 1
     assert lines == ["repaired: val: Annotation 13 (image 6): the box [-5, 0, 30, 9] reaches "
                      "beyond the image of 128x96 pixels; clipped."]
-    assert err == "frcnn: 1 findings, 0 of them errors; subsets: train, val\n"
+    assert err == "frcnn: errors: 0, repaired: 1, in the subsets train, val\n"
 
 
 def test_every_finding_is_a_line_of_its_own(capsys, coco_folder):
@@ -67,7 +67,7 @@ def test_every_finding_is_a_line_of_its_own(capsys, coco_folder):
     (coco_folder / "train/train_4.png").write_bytes(b"")
     Image.new("RGB", (9, 9)).save(coco_folder / "val/val_1.png")
     code, lines, err = run(capsys, "check", coco_folder)
-    assert code == 2 and err.startswith("frcnn: 6 findings, 5 of them errors")
+    assert code == 2 and err.startswith("frcnn: errors: 5, repaired: 1,")
     expected = [
         "error: train: Image 77 has the file_name '../val/val_0.png', which leaves the data set's",
         "error: train: Image 78: there is no file ",

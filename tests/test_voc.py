@@ -426,7 +426,7 @@ def test_conversion_of_bad_input_writes_nothing(folder, tmp_path):
     with pytest.raises(DatasetError, match="zebra"):
         convert_voc(folder, tmp_path / "out" / "coco")
     assert not (tmp_path / "out").exists()
-    with pytest.warns(UserWarning, match="1 bad items are left out"):
+    with pytest.warns(UserWarning, match="1 bad item is left out"):
         assert convert_voc(folder, tmp_path / "coco", ["train"], skip_bad=True) == {"train": (1, 2)}
     with pytest.raises(DatasetError, match="is there already and not empty"):
         convert_voc(folder, tmp_path / "coco")

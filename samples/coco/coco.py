@@ -8,11 +8,10 @@ YEAR = 2017
 
 
 class CocoConfig(Config):
-    """The defaults, which are made for COCO, less what a schedule for it changes."""
+    """The defaults, which are made for COCO, with what has changed since."""
 
     NAME = "coco"
     NUM_CLASSES = 1 + 80  # background, and the categories
-    RPN_ANCHOR_STRIDE = 1
     DETECTION_MIN_CONFIDENCE = 0.5
     DETECTION_NMS_THRESHOLD = 0.5
     LEARNING_RATE = 0.005
