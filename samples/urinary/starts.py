@@ -10,7 +10,7 @@ from frcnn.errors import CheckpointError, ConfigError
 from frcnn.weight_files import open_weight_file
 from frcnn.weight_names import HEAD_OUTPUT_LAYERS
 from samples.urinary import common
-from samples.urinary.config import SyntheticConfig, UrinaryConfig
+from samples.urinary.config import SLIM_NETWORK, SyntheticConfig, UrinaryConfig
 
 WORDS = ("last", "imagenet", "coco", "none")
 COCO_BACKBONE, COCO_CLASSES = "resnet101", 81
@@ -111,6 +111,7 @@ def training_config(start, options, num_classes, default=None):
     settings = {"NUM_CLASSES": num_classes}
     if start.word == "none":
         settings["TRAIN_BN"] = True
+        settings.update(SLIM_NETWORK if isinstance(base, SyntheticConfig) else {})
     if start.word == "coco":
         settings["BACKBONE"] = COCO_BACKBONE
     if options.batch_norm:
