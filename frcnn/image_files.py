@@ -11,7 +11,7 @@ from frcnn.errors import ImageError
 
 # 20,000 x 20,000; what claims to be larger is taken for a decompression bomb.
 MAX_PIXELS = 400_000_000
-_STRIP_PIXELS = 4_000_000
+_STRIP_PIXELS = 2**17  # converted at a time: larger memory is costly to get anew for each image
 
 _PILLOW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _TURNS = {  # by EXIF orientation

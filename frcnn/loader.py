@@ -186,7 +186,7 @@ class DetectionSequence(keras.utils.PyDataset):
         anchors = pyramid_anchors(self.config, self.image_shape)
         match, deltas = build_rpn_targets(self.image_shape, anchors, example.class_ids,
                                           example.boxes, self.config, rng=rng)
-        inputs["input_image"][slot] = mold_image(example.image, self.config)
+        mold_image(example.image, self.config, out=inputs["input_image"][slot])
         inputs["input_image_meta"][slot] = example.image_meta
         inputs["input_rpn_match"][slot, :, 0] = match
         inputs["input_rpn_bbox"][slot] = deltas

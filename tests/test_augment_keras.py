@@ -79,7 +79,7 @@ def test_images_without_boxes_pass():
     layers.Dense(3),
 ])
 def test_layers_that_cannot_move_boxes_are_refused_at_once(layer):
-    with pytest.raises(ConfigError, match="Keras layer .* cannot serve.*_box_format=\"xyxy"):
+    with pytest.raises(ConfigError, match=r'Keras layer .* cannot serve.*_box_format="xyxy"'):
         resolve(layer)
 
 

@@ -306,6 +306,14 @@ def test_molding_other_channels():
                                   np.ones((2, 2, 1)))
 
 
+def test_molding_into_an_array():
+    image = noise(5, 6)
+    batch = np.full((2, 5, 6, 3), np.nan, np.float32)
+    assert mold_image(image, Config(), out=batch[1]) is not None
+    np.testing.assert_array_equal(batch[1], mold_image(image, Config()))
+    assert np.isnan(batch[0]).all()
+
+
 # --- meta -----------------------------------------------------------------------------------
 
 

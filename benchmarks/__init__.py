@@ -1,0 +1,1 @@
+"""Programs that measure how long things take; start one with `python -m benchmarks.<name>`."""

@@ -1,0 +1,173 @@
+"""How long the loader takes for one image, stage by stage, from the file to finished targets.
+
+    python -m benchmarks.loader
+    python -m benchmarks.loader --augmentation microscopy
+    python -m benchmarks.loader --images folder/of/images --objects 200
+
+Times are processor time of one thread, the median over many runs, of an idle machine if they are
+to be believed. Each stage is timed alone; "whole" is a batch of one image as training gets it.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from frcnn.anchors import pyramid_anchors
+from frcnn.augment import PRESETS, resolve
+from frcnn.config import Config
+from frcnn.dataset import Dataset
+from frcnn.examples import load_image_gt
+from frcnn.images import mold_image, resize_image
+from frcnn.loader import DetectionSequence
+from frcnn.targets import build_rpn_targets
+
+# What the reference (Matterport's Mask R-CNN) needs for such an image on one core, in ms: figures
+# that this library was given as its measure. Reading and molding are the rest of its whole.
+REFERENCE = {"resize": 80, "targets": 350, "whole": 500}
+GOAL = 45
+HEIGHT, WIDTH = 720, 1280
+
+
+class Pictures(Dataset):
+    """Image files with boxes drawn at random.
+
+    Args:
+        paths: the image files.
+        objects: boxes an image.
+    """
+
+    def __init__(self, paths, objects):
+        super().__init__()
+        self.objects = objects
+        self.add_class("benchmark", 1, "object")
+        for number, path in enumerate(paths):
+            with Image.open(path) as image:
+                width, height = image.size
+            self.add_image("benchmark", number, str(path), width=width, height=height)
+        self.prepare()
+
+    def load_boxes(self, image_id):
+        """See `Dataset.load_boxes`."""
+        info, rng = self.image_info[image_id], np.random.default_rng(image_id)
+        frame = np.array([info["height"], info["width"]])
+        sides = np.minimum(rng.uniform(12, 120, (self.objects, 2)), frame)
+        corners = rng.uniform(0, frame - sides)
+        boxes = np.concatenate([corners, corners + sides], axis=1)
+        return boxes.astype(np.float32), np.ones(self.objects, np.int32)
+
+
+def draw_jpeg(path):
+    """Writes a picture as a microscope might give it: smooth, with spots, 1280 x 720 pixels."""
+    rng = np.random.default_rng(0)
+    small = rng.normal(170, 25, (HEIGHT // 8, WIDTH // 8, 3)).clip(0, 255).astype(np.uint8)
+    image = Image.fromarray(small).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    noise = rng.normal(0, 4, (HEIGHT, WIDTH, 3))
+    pixels = (np.asarray(image) + noise).clip(0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(path, quality=90)
+
+
+def stages(dataset, config, augmentation):
+    """`[(name, function of an image id), …]`; what a stage needs is made before, untimed."""
+    sequence = DetectionSequence(dataset, config, shuffle=False, augmentation=augmentation,
+                                 batch_size=1, seed=0)
+    anchors, augment = pyramid_anchors(config, sequence.image_shape), resolve(augmentation)
+    made = {}
+
+    def prepared(image_id):
+        if image_id not in made:
+            made.clear()  # one image at a time: folders may be large
+            image, boxes = dataset.load_image(image_id), dataset.load_boxes(image_id)
+            made[image_id] = image, boxes, load_image_gt(dataset, config, image_id)
+        return made[image_id]
+
+    def augmented(image_id):
+        image, (boxes, class_ids), _ = prepared(image_id)
+        augment(image, boxes, class_ids, np.random.default_rng(next(seeds)))
+
+    def resized(image_id):
+        resize_image(prepared(image_id)[0], config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM,
+                     min_scale=config.IMAGE_MIN_SCALE, mode=config.IMAGE_RESIZE_MODE, rng=0)
+
+    def targets(image_id):
+        example = prepared(image_id)[2]
+        build_rpn_targets(example.image.shape, anchors, example.class_ids, example.boxes, config,
+                          rng=0)
+
+    def whole(image_id):
+        sequence.epoch = next(seeds)
+        return sequence[image_id]
+
+    seeds = iter(range(10**9))  # another one each time: chance decides what augmentation costs
+    found = [("read", dataset.load_image), ("augment", augmented), ("resize", resized),
+             ("mold", lambda image_id: mold_image(prepared(image_id)[2].image, config)),
+             ("targets", targets), ("whole", whole)]
+    return [stage for stage in found if augment is not None or stage[0] != "augment"]
+
+
+def measure(function, image_ids, runs):
+    """Milliseconds of processor time, `[runs]`, the first one, which fills caches, left out."""
+    times = []
+    for run in range(-1, runs):
+        image_id = int(image_ids[run % len(image_ids)])
+        if run < 0 or len(image_ids) > 1:
+            function(image_id)  # what is prepared for an image is not the stage's own
+        start = time.process_time()
+        function(image_id)
+        times.append(1000 * (time.process_time() - start))
+    return times[1:]
+
+
+def report(dataset, config, augmentation, runs):
+    """Prints the table; returns the medians by stage (of "augment" and then "whole", the means)."""
+    header = f"{'stage':10}{'ms':>9}{'reference, ms':>16}"
+    print(header, "-" * len(header), sep="\n")
+    results = {}
+    for name, function in stages(dataset, config, augmentation):
+        times = measure(function, dataset.image_ids, runs)
+        by_chance = augmentation is not None and name in ("augment", "whole")
+        results[name] = statistics.fmean(times) if by_chance else statistics.median(times)
+        print(f"{name:10}{results[name]:9.1f}{REFERENCE.get(name, ''):>16}".rstrip())
+    print(f"\nThe goal for a 1280x720 JPEG with 50 objects is {GOAL} ms for the whole; that is "
+          f"{'met' if results['whole'] <= GOAL else 'not met'} here.")
+    return results
+
+
+def main(arguments=None):
+    """The program."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.loader",
+                                     description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--images", type=Path, help="folder of images; default one that is drawn")
+    parser.add_argument("--objects", type=int, default=50, help="boxes an image (%(default)s)")
+    parser.add_argument("--max-dim", type=int, default=1024, help="IMAGE_MAX_DIM (%(default)s)")
+    parser.add_argument("--anchor-stride", type=int, default=1,
+                        help="RPN_ANCHOR_STRIDE (%(default)s)")
+    parser.add_argument("--augmentation", choices=sorted(PRESETS), help="default none")
+    parser.add_argument("--runs", type=int, default=30, help="of each stage (%(default)s)")
+    options = parser.parse_args(arguments)
+    config = Config(NUM_CLASSES=2, IMAGE_MAX_DIM=options.max_dim,
+                    IMAGE_MIN_DIM=min(800, options.max_dim),
+                    RPN_ANCHOR_STRIDE=options.anchor_stride)
+    with tempfile.TemporaryDirectory() as folder:
+        if options.images is None:
+            paths = [Path(folder) / "drawn.jpg"]
+            draw_jpeg(paths[0])
+        else:
+            paths = image_files(options.images)
+            if not paths:
+                parser.error(f"there are no images in {options.images}")
+        report(Pictures(paths, options.objects), config, options.augmentation, options.runs)
+
+
+def image_files(folder):
+    """Paths of the images in a folder, in alphabetical order."""
+    known = Image.registered_extensions()
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in known)
+
+
+if __name__ == "__main__":
+    main()
