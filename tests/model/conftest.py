@@ -2,7 +2,7 @@
 
 import keras
 import pytest
-from model_tools import small_config
+from model_tools import prefer_objects, small_config
 
 from frcnn.model.backbone import densenet_graph, resnet_graph
 from frcnn.model.mask_rcnn import MaskRCNN
@@ -24,5 +24,7 @@ def densenet():
 
 @pytest.fixture(scope="session")
 def detecting(tmp_path_factory):
-    """A small MaskRCNN for detection, with random weights."""
-    return MaskRCNN("inference", small_config(), tmp_path_factory.mktemp("logs"), seed=1)
+    """A small MaskRCNN for detection, with random weights that find something anywhere."""
+    model = MaskRCNN("inference", small_config(), tmp_path_factory.mktemp("logs"), seed=1)
+    prefer_objects(model)
+    return model
