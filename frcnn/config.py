@@ -141,13 +141,20 @@ class Config:
         for name in _FRACTIONS:
             self._require(name, _is_number(getattr(self, name)) and 0 <= getattr(self, name) <= 1,
                           "a number from 0 to 1")
-        for name in ("LEARNING_RATE", "WEIGHT_DECAY", "IMAGE_MIN_SCALE"):
+        self._require("ROI_POSITIVE_RATIO", self.ROI_POSITIVE_RATIO > 0,
+                      "a number above 0, up to 1")
+        for name in ("WEIGHT_DECAY", "IMAGE_MIN_SCALE"):
             self._require(name, _is_number(getattr(self, name)) and getattr(self, name) >= 0,
                           "a number of 0 or more")
+        self._require("LEARNING_RATE", _is_number(self.LEARNING_RATE) and self.LEARNING_RATE > 0,
+                      "a number above 0")
         clip = self.GRADIENT_CLIP_NORM
         self._require("GRADIENT_CLIP_NORM", clip is None or (_is_number(clip) and clip > 0),
                       "None or a number above 0")
         self._require("PRECISION", self.PRECISION in PRECISIONS, "one of " + ", ".join(PRECISIONS))
+        for name in ("TRAIN_BN", "USE_RPN_ROIS"):  # the text "false" would count as true
+            self._require(name, isinstance(getattr(self, name), (bool, np.bool_)), "True or False")
+        self._check_name()
         self._check_backbone()
         self._check_image()
         self._check_anchors()
@@ -156,6 +163,12 @@ class Config:
     def _require(self, name, fine, allowed):
         if not fine:
             raise ConfigError(f"{name} is {getattr(self, name)!r}; allowed is {allowed}.")
+
+    def _check_name(self):
+        name = self.NAME  # part of folders' and files' names
+        self._require("NAME", name is None or (isinstance(name, str) and name.strip() != ""
+                                               and not set(name) & set("/\\")),
+                      "None or a text that is not empty and has no / or \\ in it")
 
     def _check_backbone(self):
         self._require("BACKBONE", self.BACKBONE in BACKBONES if isinstance(self.BACKBONE, str)
@@ -182,6 +195,9 @@ class Config:
     def _check_anchors(self):
         self._require("BACKBONE_STRIDES", _is_numbers(self.BACKBONE_STRIDES, 5, above_zero=True),
                       "five numbers above 0, for P2 to P6")
+        self._require("BACKBONE_STRIDES",
+                      callable(self.BACKBONE) or list(self.BACKBONE_STRIDES) == _STRIDES,
+                      f"{_STRIDES}, those of the networks here; others need a callable BACKBONE")
         self._require("RPN_ANCHOR_SCALES", _is_numbers(self.RPN_ANCHOR_SCALES, 5, above_zero=True),
                       "five numbers above 0, for P2 to P6")
         self._require("RPN_ANCHOR_RATIOS", _is_numbers(self.RPN_ANCHOR_RATIOS, above_zero=True),
@@ -251,6 +267,7 @@ _FRACTIONS = (
     "RPN_NMS_THRESHOLD", "ROI_POSITIVE_RATIO", "DETECTION_MIN_CONFIDENCE",
     "DETECTION_NMS_THRESHOLD", "LEARNING_MOMENTUM", "LABEL_SMOOTHING",
 )  # fmt: skip
+_STRIDES = [4, 8, 16, 32, 64]
 _ARRAYS = ("MEAN_PIXEL", "RPN_BBOX_STD_DEV", "BBOX_STD_DEV")
 _CALLABLES = ("BACKBONE", "COMPUTE_BACKBONE_SHAPE")
 
@@ -293,7 +310,10 @@ def _plain_part(value):
 
 def _from_plain(name, value):
     if name in _ARRAYS:
-        return np.array(value)
+        try:
+            return np.array(value)
+        except ValueError:  # lists of different lengths
+            raise ConfigError(f"{name} is {value!r}; allowed is a flat list of numbers.") from None
     if name in _CALLABLES and isinstance(value, str) and ":" in value:
         return _import_callable(name, value)
     return value

@@ -99,11 +99,15 @@ BAD = [
     ("RPN_ANCHOR_SCALES", ("a",) * 5), ("RPN_ANCHOR_SCALES", (32, 64, 128, 256, 0)),
     ("RPN_ANCHOR_RATIOS", []), ("RPN_ANCHOR_RATIOS", [0.5, -1]), ("RPN_ANCHOR_RATIOS", 1),
     ("BACKBONE_STRIDES", [4, 8, 16]), ("BACKBONE_STRIDES", None),
-    ("BACKBONE_STRIDES", [0, 8, 16, 32, 64]),
+    ("BACKBONE_STRIDES", [0, 8, 16, 32, 64]), ("BACKBONE_STRIDES", [2, 4, 8, 16, 32]),
+    ("NAME", ""), ("NAME", "  "), ("NAME", "a/b"), ("NAME", "a\\b"), ("NAME", 7),
+    ("TRAIN_BN", "false"), ("TRAIN_BN", None), ("TRAIN_BN", 1), ("USE_RPN_ROIS", "False"),
+    ("USE_RPN_ROIS", 0),
     ("RPN_BBOX_STD_DEV", [1, 1, 1]), ("BBOX_STD_DEV", [0.1, 0.1, 0.2, 0]),
     ("BBOX_STD_DEV", "abcd"),
-    ("ROI_POSITIVE_RATIO", 1.5), ("DETECTION_MIN_CONFIDENCE", float("nan")),
-    ("LEARNING_RATE", -0.1), ("LEARNING_RATE", "fast"), ("WEIGHT_DECAY", float("inf")),
+    ("ROI_POSITIVE_RATIO", 1.5), ("ROI_POSITIVE_RATIO", 0), ("LEARNING_RATE", 0),
+    ("DETECTION_MIN_CONFIDENCE", float("nan")), ("LEARNING_RATE", -0.1),
+    ("LEARNING_RATE", "fast"), ("WEIGHT_DECAY", float("inf")),
     ("GRADIENT_CLIP_NORM", 0), ("PRECISION", "float16"),
     ("LOSS_WEIGHTS", {"rpn_loss": 1.0}), ("LOSS_WEIGHTS", [1, 1, 1, 1]),
     ("LOSS_WEIGHTS", {"rpn_class_loss": -1}),
@@ -130,6 +134,22 @@ def test_a_bad_value_of_a_subclass_is_refused_too():
 
 def test_sides_need_no_factor_where_images_are_padded_anyway():
     assert Config(IMAGE_RESIZE_MODE="pad64", IMAGE_MAX_DIM=1000).IMAGE_MAX_DIM == 1000
+
+
+@pytest.mark.parametrize("name", ["TRAIN_BN", "USE_RPN_ROIS"])
+def test_a_switch_given_as_text_is_refused_with_what_to_write(name):
+    with pytest.raises(ConfigError, match=f"{name} is 'false'; allowed is True or False"):
+        Config(**{name: "false"})
+    assert Config.from_json(Config(**{name: np.True_}).to_json()).to_dict()[name] is True
+
+
+def test_a_callable_backbone_may_have_strides_of_its_own():
+    strides = np.array([2, 4, 8, 16, 32])
+    config = Config(BACKBONE=build_backbone, COMPUTE_BACKBONE_SHAPE=backbone_shapes,
+                    BACKBONE_STRIDES=strides)
+    restored = Config.from_json(config.to_json())
+    np.testing.assert_array_equal(restored.BACKBONE_STRIDES, strides)
+    assert Config(BACKBONE_STRIDES=np.array([4, 8, 16, 32, 64])).BACKBONE == "resnet101"
 
 
 def test_an_unknown_setting_is_refused():
@@ -187,8 +207,8 @@ def test_json_holds_every_setting_and_no_derived_one(tmp_path):
 
 @given(st.fixed_dictionaries({
     "NUM_CLASSES": st.integers(1, 100), "GPU_COUNT": st.integers(1, 8),
-    "IMAGE_MAX_DIM": st.sampled_from([832, 1024, 1280]), "LEARNING_RATE": st.floats(0, 1),
-    "ROI_POSITIVE_RATIO": st.floats(0, 1).map(np.float64), "TRAIN_BN": st.booleans(),
+    "IMAGE_MAX_DIM": st.sampled_from([832, 1024, 1280]), "LEARNING_RATE": st.floats(1e-9, 1),
+    "ROI_POSITIVE_RATIO": st.floats(0.01, 1).map(np.float64), "TRAIN_BN": st.booleans(),
     "RPN_ANCHOR_SCALES": st.tuples(*[st.integers(1, 900)] * 5).map(np.array),
     "BBOX_STD_DEV": st.tuples(*[st.floats(0.01, 10)] * 4),
     "LOSS_WEIGHTS": st.dictionaries(st.sampled_from(["rpn_class_loss", "mrcnn_bbox_loss"]),
@@ -215,6 +235,8 @@ def test_what_is_no_configuration_is_refused(text):
 def test_a_stored_bad_value_is_refused_and_an_unknown_one_ignored():
     with pytest.raises(ConfigError, match="NUM_CLASSES is 0"):
         Config.from_json('{"NUM_CLASSES": 0}')
+    with pytest.raises(ConfigError, match=r"MEAN_PIXEL is \[\[1, 2\], \[3\]\]; allowed"):
+        Config.from_json('{"MEAN_PIXEL": [[1, 2], [3]]}')
     assert Config.from_json('{"FROM_A_LATER_VERSION": 1, "NUM_CLASSES": 3}').NUM_CLASSES == 3
 
 
