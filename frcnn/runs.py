@@ -16,6 +16,7 @@ from frcnn.errors import CheckpointError
 from frcnn.files import replacing
 
 _RUN_FOLDER = re.compile(r"(?P<name>.+?)\d{8}T\d{4}")
+_RUN_FILES = ("plan.json", "history.json")  # beside the checkpoints, the first from the beginning
 _CHECKPOINT = re.compile(r"mask_rcnn_(?:.*\D)?(?P<epoch>\d{4,})\.h5")
 
 
@@ -76,6 +77,11 @@ def find_last(model_dir, name):
     raise FileNotFoundError(f"{model_dir} has {what}; name a weight file instead.")
 
 
+def _is_of_a_run(file_name):
+    """Whether a file shows that a run has its folder already, be it before its first epoch."""
+    return bool(_CHECKPOINT.fullmatch(file_name)) or file_name in _RUN_FILES
+
+
 def run_folder(model_dir, name, weights_path=None, now=None):
     """The folder in which a run goes on, or a new one.
 
@@ -88,8 +94,8 @@ def run_folder(model_dir, name, weights_path=None, now=None):
         now: `datetime` for the new folder's name; the present by default.
 
     Returns:
-        The folder's path, as text; the folder is not made. A new one never has checkpoints in it:
-        its minute is put forward past folders that do.
+        The folder's path, as text; the folder is not made. A new one never has another run in it,
+        its checkpoints, plan or history: its minute is put forward past folders that do.
     """
     parts = _parts(weights_path) if weights_path is not None else []
     if len(parts) > 1 and is_run_folder(parts[-2], name):
@@ -98,7 +104,7 @@ def run_folder(model_dir, name, weights_path=None, now=None):
     now = now or datetime.now()
     while True:
         folder = os.path.join(model_dir, f"{name.lower()}{now:%Y%m%dT%H%M}")
-        if not os.path.isdir(folder) or not any(map(epoch_of, os.listdir(folder))):
+        if not os.path.isdir(folder) or not any(map(_is_of_a_run, os.listdir(folder))):
             return folder
         now += timedelta(minutes=1)
 

@@ -130,6 +130,17 @@ def test_a_new_run_never_writes_over_another_of_the_same_minute(tmp_path):
     assert run_folder(tmp_path, "ury", now=now) == str(tmp_path / "ury20270101T0000")
 
 
+@pytest.mark.parametrize("name", [
+    "mask_rcnn_ury_0000.h5", "mask_rcnn_ury_0012.h5", "plan.json", "history.json"])
+def test_a_run_before_its_first_epoch_has_its_folder_to_itself(tmp_path, name):
+    now = datetime(2026, 1, 2, 3, 4)
+    first = run_folder(tmp_path, "ury", now=now)
+    make(tmp_path / os.path.basename(first), name)
+    second = run_folder(tmp_path, "ury", now=now)
+    assert second == str(tmp_path / "ury20260102T0305")
+    assert first != second
+
+
 # --- metadata -------------------------------------------------------------------------------
 
 
