@@ -83,9 +83,12 @@ def build_detector(mode, config, seed=None):
     raise ValueError(f'mode is {mode!r}; allowed are "training" and "inference".')
 
 
-def image_inputs(config):
-    """`input_image` `[B, H, W, C]`, molded, and `input_image_meta` `[B, META]`."""
-    square = config.IMAGE_RESIZE_MODE in ("square", "crop")
+def image_inputs(config, training):
+    """`input_image` `[B, H, W, C]`, molded, and `input_image_meta` `[B, META]`.
+
+    H and W are fixed where all images have one shape; "crop" cuts in training only.
+    """
+    square = config.IMAGE_RESIZE_MODE in (("square", "crop") if training else ("square",))
     sides = config.IMAGE_SHAPE[:2].tolist() if square else (None, None)
     return {
         "input_image": keras.Input((*sides, config.IMAGE_CHANNEL_COUNT), name="input_image"),
@@ -129,7 +132,7 @@ def pyramid_and_rpn(image, config, dtype):
 def training_graph(config, seed=None):
     """The training model: inputs of `image_inputs` and `target_inputs`, outputs by name."""
     dtype = dtype_policy(config.PRECISION)
-    inputs = {**image_inputs(config), **target_inputs(config)}
+    inputs = {**image_inputs(config, True), **target_inputs(config)}
     image = inputs["input_image"]
     pyramid, rpn, anchors = pyramid_and_rpn(image, config, dtype)
     gt_boxes = NormBoxes(name="gt_boxes")([inputs["input_gt_boxes"], image])
@@ -153,7 +156,7 @@ def inference_graph(config):
     """The detection model: `input_image`, `input_image_meta` → detections, `mrcnn_class`,
     `mrcnn_bbox`, proposals, `rpn_class`, `rpn_bbox`."""
     dtype = dtype_policy(config.PRECISION)
-    inputs = image_inputs(config)
+    inputs = image_inputs(config, False)
     pyramid, rpn, anchors = pyramid_and_rpn(inputs["input_image"], config, dtype)
     rois = ProposalLayer(
         config.POST_NMS_ROIS_INFERENCE, config.RPN_NMS_THRESHOLD, config, name="ROI",

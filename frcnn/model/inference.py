@@ -17,14 +17,27 @@ def mold_inputs(images, config):
     """
     molded, metas, windows = [], [], []
     for image in images:
-        resized, window, scale, _, _ = resize_image(
-            image, min_dim=config.IMAGE_MIN_DIM, max_dim=config.IMAGE_MAX_DIM,
-            min_scale=config.IMAGE_MIN_SCALE, mode=config.IMAGE_RESIZE_MODE)
+        resized, window, scale = _whole_image(image, config)
         active = np.zeros(config.NUM_CLASSES, np.int32)
         metas.append(compose_image_meta(0, image.shape, resized.shape, window, scale, active))
         molded.append(mold_image(resized, config))
         windows.append(window)
     return molded, metas, windows
+
+
+def _whole_image(image, config):
+    """The image resized as in training, but never cropped; both sides multiples of 64.
+
+    In the mode "crop" training sees random parts at the same scale as "pad64" gives the whole. In
+    the mode "none" zeros are added at the bottom and on the right, as the loader does.
+    """
+    mode = "pad64" if config.IMAGE_RESIZE_MODE == "crop" else config.IMAGE_RESIZE_MODE
+    image, window, scale, _, _ = resize_image(
+        image, min_dim=config.IMAGE_MIN_DIM, max_dim=config.IMAGE_MAX_DIM,
+        min_scale=config.IMAGE_MIN_SCALE, mode=mode)
+    if mode == "none":
+        image = np.pad(image, [(0, -side % 64) for side in image.shape[:2]] + [(0, 0)])
+    return image, window, scale
 
 
 def unmold_detections(detections, original_image_shape, image_shape, window):

@@ -53,7 +53,7 @@ def rpn_bbox_loss_graph(config, target_bbox, rpn_match, rpn_bbox):
     positive = ops.equal(ops.squeeze(rpn_match, axis=-1), 1)
     order = ops.cumsum(ops.cast(positive, "int32"), axis=1) - 1
     row = ops.clip(order, 0, target_bbox.shape[1] - 1)
-    target = frcnn_ops.take_rows(target_bbox, row)
+    target = frcnn_ops.take_rows(ops.cast(target_bbox, "float32"), row)
     loss = smooth_l1_loss(target, ops.cast(rpn_bbox, "float32"))
     return _mean(ops.mean(loss, axis=-1), positive)
 
@@ -86,4 +86,5 @@ def mrcnn_bbox_loss_graph(target_bbox, target_class_ids, pred_bbox):
     labels = ops.cast(target_class_ids, "int32")
     predicted = ops.take_along_axis(
         ops.cast(pred_bbox, "float32"), labels[:, :, None, None], axis=2)[:, :, 0]
-    return _mean(ops.mean(smooth_l1_loss(target_bbox, predicted), axis=-1), labels > 0)
+    loss = smooth_l1_loss(ops.cast(target_bbox, "float32"), predicted)
+    return _mean(ops.mean(loss, axis=-1), labels > 0)

@@ -227,7 +227,7 @@ class MaskRCNN:
         images = [inference.check_image(image, i, self.config) for i, image in enumerate(images)]
         results = [None] * len(images)
         shapes = [image.shape for image in images]
-        same_shape = self.config.IMAGE_RESIZE_MODE in ("square", "crop")
+        same_shape = self.config.IMAGE_RESIZE_MODE == "square"
         batches = inference.batches_by_shape(
             [(1,)] * len(images) if same_shape else shapes, self.config.BATCH_SIZE)
         for indices in _progress(list(batches), verbose):

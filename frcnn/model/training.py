@@ -153,8 +153,9 @@ class SaveCheckpoint(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         path = runs.checkpoint_path(self.log_dir, self.name, epoch + 1)
-        save_weights(self.model, path)
+        # First the JSON: weights without it could not be used for detection.
         runs.save_metadata(path, self.config, *class_lists(self.dataset, self.config))
+        save_weights(self.model, path)
         self.last = path
 
 

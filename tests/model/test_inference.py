@@ -88,3 +88,19 @@ def test_batches_hold_equal_shapes_largest_first():
     shapes = [(8, 8), (64, 64), (8, 8), (8, 8), (64, 64), (32, 8)]
     assert list(inference.batches_by_shape(shapes, 2)) == [[1, 4], [5], [0, 2], [3]]
     assert list(inference.batches_by_shape([], 2)) == []
+
+
+@pytest.mark.parametrize("mode", ["none", "crop"])
+def test_detection_sees_the_whole_image_in_every_mode(mode):
+    """Neither cropped nor of a side that the pyramid cannot halve; unmolding finds the way back."""
+    config = small_config(IMAGE_RESIZE_MODE=mode, IMAGE_MIN_DIM=64)
+    image = np.full((70, 101, 3), 200, np.uint8)
+    molded, _, windows = inference.mold_inputs([image], config)
+    assert molded[0].shape == (128, 128, 3)
+    y1, x1, y2, x2 = windows[0]
+    assert (y2 - y1, x2 - x1) == (70, 101)
+    inside = molded[0][y1:y2, x1:x2] + config.MEAN_PIXEL
+    np.testing.assert_allclose(inside, 200, atol=1e-3)
+    found = [[y1 + 10, x1 + 20, y1 + 30, x1 + 50, 1, 0.9]]
+    boxes, _, _ = inference.unmold_detections(found, image.shape, molded[0].shape, windows[0])
+    np.testing.assert_allclose(boxes, [[10, 20, 30, 50]])
