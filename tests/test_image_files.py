@@ -4,7 +4,10 @@ import io
 import os
 import signal
 import struct
+import subprocess
+import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -131,13 +134,17 @@ def test_the_first_of_several_frames(tmp_path):
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0, 0], [255, 0, 0])
 
 
-def png_claiming(width, height):
-    """A PNG with a header only: what a decompression bomb shows before it goes off."""
-    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    data = b"IDAT" + zlib.compress(bytes(100))
+def png(width, height, data, bits=8):
+    """An RGB PNG file of compressed pixels."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
     chunks = [struct.pack(">I", len(c) - 4) + c + struct.pack(">I", zlib.crc32(c))
-              for c in (header, data, b"IEND")]
+              for c in (header, b"IDAT" + data, b"IEND")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def png_claiming(width, height):
+    """A PNG without its pixels: what a decompression bomb shows before it goes off."""
+    return png(width, height, zlib.compress(bytes(100)))
 
 
 def saved(image_format):
@@ -189,6 +196,42 @@ def test_twenty_thousand_squared_is_no_bomb_and_pillows_limit_stays(tmp_path, mo
     (tmp_path / "big.png").write_bytes(png_claiming(20_000, 20_000))
     assert read_image_size(tmp_path / "big.png") == (20_000, 20_000)
     assert vars(Image)["MAX_IMAGE_PIXELS"] == 1000
+
+
+def test_sixteen_bits_of_colour(tmp_path):
+    """Pillow cannot write such PNGs, so this one is put together by hand."""
+    pixels = np.random.default_rng(0).integers(0, 2**16, (4, 5, 3), dtype=np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    (tmp_path / "a.png").write_bytes(png(5, 4, zlib.compress(rows), bits=16))
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), pixels >> 8)
+
+
+def test_sixteen_bits_turned_by_their_exif(tmp_path):
+    pixels = np.uint16([[0, 99 * 256, 200 * 256]])
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    assert read_image(tmp_path / "a.png", channels=1)[..., 0].tolist() == [[0], [99], [200]]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_twenty_thousand_squared_takes_a_few_copies_of_memory(tmp_path, mode):
+    """Written and read in processes of their own, whose largest size is then known."""
+    path, copy = str(tmp_path / "big.png"), 20_000**2 * 3 / 1e6
+    write = (f"from PIL import Image; image = Image.new({mode!r}, (20_000, 20_000), 'gray'); "
+             f"image.save({path!r}, compress_level=1)")
+    subprocess.run([sys.executable, "-c", write], check=True)
+    read = ("import resource; from frcnn.images import read_image, resize_image\n"
+            "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+            f"before = peak(); image = read_image({path!r}); print((peak() - before) / 1e3)\n"
+            "assert image.shape == (20_000, 20_000, 3) and image[-1, -1, 0] == 128\n"
+            "resize_image(image, 800, 1024, mode='square'); print((peak() - before) / 1e3)")
+    result = subprocess.run([sys.executable, "-c", read], check=True, capture_output=True,
+                            text=True, cwd=Path(image_files.__file__).parents[1])
+    reading, resizing = (float(line) for line in result.stdout.split())
+    assert copy <= reading < 2.5 * copy  # Pillow's own takes four bytes a pixel
+    assert resizing < 2.6 * copy
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
