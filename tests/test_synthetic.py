@@ -271,12 +271,26 @@ def test_two_processes_at_once_and_no_keras(tmp_path):
         subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE)
         for _ in range(2)
     ]
-    printed = {run.communicate(timeout=60)[0].decode().strip() for run in runs}
+    printed = {run.communicate(timeout=300)[0].decode().strip() for run in runs}
     assert [run.returncode for run in runs] == [0, 0]
     assert len(printed) == 1
     folder = Path(printed.pop())
     assert list(tmp_path.iterdir()) == [folder]
     assert len(list((folder / "train").iterdir())) == 4
+
+
+def test_names_that_begin_with_a_tilde_and_no_home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert synthetic.ensure("~no-such-user", **SMALL) == Path("~no-such-user")
+    assert (tmp_path / "~no-such-user" / "train").is_dir()
+
+    def homeless():
+        raise RuntimeError
+
+    monkeypatch.delenv("FRCNN_CACHE", raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(DatasetError, match="FRCNN_CACHE"):
+        synthetic.ensure(**SMALL)
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path, capsys):

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 from frcnn.errors import DatasetError, FrcnnError
-from frcnn.files import replacing
+from frcnn.files import check_writable, expanded, replacing
 
 KINDS = (".json", ".csv")
 COLUMNS = ("file_name", "image_id", "category_id", "category_name", "score",
@@ -26,7 +26,7 @@ def find_images(inputs):
     """
     found = {}
     for text in inputs:
-        path = Path(text).expanduser()
+        path = expanded(text)
         if path.is_dir():
             files = [file for file in sorted(path.iterdir())
                      if file.is_file() and not file.name.startswith(".")]
@@ -69,10 +69,23 @@ def check_output(text):
     Raises:
         FrcnnError: its ending is not one of KINDS, or it is a folder.
     """
-    path = Path(text).expanduser()
+    path = expanded(text)
     if path.suffix.lower() not in KINDS or path.is_dir():
         raise FrcnnError(f"--output {text}: name a file that ends in {' or '.join(KINDS)}.")
     return path
+
+
+def prove_writable(option, folder, name="picture.png"):
+    """Makes the folder and tries a file of that name in it: not after hours of detection.
+
+    Raises:
+        FrcnnError: nothing can be written there; the message names the option.
+    """
+    try:
+        check_writable(folder, name)
+    except OSError as error:
+        raise FrcnnError(f"{option}: nothing can be written as {Path(folder) / name} "
+                         f"({error.strerror}); name another place.") from error
 
 
 def chunk_size(batch_size):
@@ -126,7 +139,7 @@ class Artist:
     """
 
     def __init__(self, folder, class_names):
-        self.folder = Path(folder).expanduser()
+        self.folder = expanded(folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise FrcnnError(f"--pictures {folder} is a file; name a folder.")
         self.class_names = class_names

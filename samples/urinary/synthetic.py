@@ -24,6 +24,7 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 from frcnn.errors import DatasetError
+from frcnn.files import expanded
 from samples.urinary.sediment.scene import CLASS_NAMES, draw_micrograph
 
 VERSION = 2  # one up whenever the same seed would draw other pictures
@@ -42,7 +43,7 @@ def generate(folder, *, train=240, val=60, size=384, seed=0, verbose=1):
 
     Raises DatasetError where the folder already holds something or cannot be written.
     """
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise DatasetError(f"{folder} already exists and is not an empty folder: name another.")
     settings = _settings(train, val, size, seed)
@@ -79,15 +80,23 @@ def ensure(folder=None, *, train=240, val=60, size=384, seed=0, verbose=1):
     """
     settings = _settings(train, val, size, seed)
     if folder is None:
-        cache = Path(os.environ.get("FRCNN_CACHE") or "~/.cache/frcnn").expanduser()
+        cache = expanded(os.environ.get("FRCNN_CACHE") or _home_cache())
         name = f"urinary-synthetic-v{VERSION}-{train}-{val}-{size}px-seed{seed}"
         folder = cache / name
-    folder = Path(folder).expanduser()
+    folder = expanded(folder)
     if _read_marker(folder) == settings:
         return folder
     if verbose:
         print(f"Drawing {train + val} synthetic micrographs into {folder}")
     return generate(folder, train=train, val=val, size=size, seed=seed, verbose=verbose)
+
+
+def _home_cache():
+    try:
+        return Path.home() / ".cache" / "frcnn"
+    except RuntimeError as error:
+        raise DatasetError("There is no home folder to keep the data set in: name a folder with "
+                           "the environment variable FRCNN_CACHE.") from error
 
 
 def _settings(train, val, size, seed):
