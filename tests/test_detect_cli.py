@@ -166,6 +166,81 @@ def test_ctrl_c_keeps_what_was_found(stub, weights, tmp_path, monkeypatch, image
     assert len(json.loads(output.read_text())) == 1
 
 
+@pytest.mark.parametrize("culprit", ["detect", "draw"])
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ZeroDivisionError()])
+def test_an_error_keeps_what_was_found(stub, weights, tmp_path, monkeypatch, images, capsys,
+                                       culprit, error):
+    def second_fails(self, *arguments, **options):
+        calls.append(1)
+        if len(calls) == 2:
+            raise error
+        return once(self, *arguments, **options)
+
+    owner = Stub if culprit == "detect" else detect.detections.Artist
+    once, calls, output = getattr(owner, culprit), [], tmp_path / "r.json"
+    monkeypatch.setattr(owner, culprit, second_fails)
+    monkeypatch.setattr(detect.detections, "CHUNK", 1)
+    arguments = (images, "--model", weights, "--output", output, "--pictures", tmp_path / "shown")
+    if isinstance(error, OSError):
+        assert run(*arguments) == 2
+    else:
+        with pytest.raises(ZeroDivisionError):
+            run(*arguments)
+    found = len(json.loads(output.read_text()))
+    assert found == (1 if culprit == "detect" else 2)
+    out, err = capsys.readouterr()
+    assert f"{found} of 2 images" in out and str(output) in out
+    assert "stopped before all images" in err
+    assert ("No space left" in err) is isinstance(error, OSError)
+
+
+def test_an_error_at_the_first_image_spares_an_older_file(stub, weights, tmp_path, monkeypatch,
+                                                          images):
+    def fail(*arguments, **options):
+        raise OSError("gone")
+
+    monkeypatch.setattr(Stub, "detect", fail)
+    output = tmp_path / "r.json"
+    output.write_text("older")
+    assert run(images, "--model", weights, "--output", output) == 2
+    assert output.read_text() == "older"
+
+
+@pytest.mark.parametrize("option, place", [
+    ("--output", "file/r.json"), ("--output", "file/more/r.json"),
+    ("--output", "x" * 250 + ".json"), ("--pictures", "file/shown")])
+def test_what_cannot_be_written_shows_before_detection(stub, weights, images, tmp_path, capsys,
+                                                       option, place):
+    (tmp_path / "file").touch()
+    line = fails(capsys, detect.main, images, "--model", weights, "--output", tmp_path / "r.json",
+                 option, tmp_path / place)
+    assert f"{option}: " in line and str(tmp_path / place) in line and stub == []
+
+
+def test_a_grayscale_model_gets_grayscale_images(stub, images, tmp_path, monkeypatch):
+    def channels(self, images, verbose=0):
+        seen.extend(image.shape[2] for image in images)
+        return once(self, images, verbose)
+
+    once, seen = Stub.detect, []
+    monkeypatch.setattr(Stub, "detect", channels)
+    path = checkpoint(tmp_path / "gray", 4, names=NAMES, IMAGE_CHANNEL_COUNT=1, MEAN_PIXEL=[120])
+    Image.new("L", (9, 8), 5).save(images / "gray.png")
+    assert run(images, "--model", path, "--output", tmp_path / "r.json",
+               "--pictures", tmp_path / "shown") == 0
+    assert seen == [1, 1, 1]
+    assert len(list((tmp_path / "shown").iterdir())) == 3
+
+
+def test_names_that_begin_with_a_tilde(stub, weights, images, tmp_path, monkeypatch):
+    monkeypatch.chdir(images)
+    shutil.copy("a.png", "~backup.png")
+    for given in ("~backup.png", "~back*.png"):
+        assert run(given, "--model", weights, "--output", "~results.json") == 0
+        (row,) = json.loads((images / "~results.json").read_text())
+        assert row["file_name"] == "~backup.png"
+
+
 @pytest.mark.parametrize("arguments, told", [
     (["{images}/absent.png"], "absent.png"),
     (["{images}/*.tif"], "*.tif"),

@@ -20,8 +20,8 @@ are in COCO's format: bbox is x, y, width and height in the image's own pixels, 
 of the training data. Images are numbered from 1 in the order given, unless --annotations names a
 COCO file that knows them by file name. A file that is not an image is reported and skipped.
 
-exit code: 0 all done, 1 some files were skipped, 2 nothing was done, 130 stopped by Ctrl-C (what
-was found up to then is written).
+exit code: 0 all done, 1 some files were skipped, 2 an error ended it, 130 stopped by Ctrl-C.
+What was found before an error or Ctrl-C is written.
 """
 
 
@@ -55,31 +55,42 @@ def main(argv=None):
     config = starts.detection_config(start, options, **settings)
     names = starts.class_names(start)
     artist = detections.Artist(options.pictures, names) if options.pictures else None
+    detections.prove_writable("--output", output.parent, output.name)
+    if artist is not None:
+        detections.prove_writable("--pictures", artist.folder)
 
     from samples.urinary.report import inference_model
 
     model = inference_model(start.path, config, options.logs)
-    rows, done, skipped, stopped = [], 0, [], False
+    rows, done, skipped, stopped, finished = [], 0, [], False, False
     try:
         for path, image, result in _detect(model, paths, skipped):
             rows += detections.to_rows(path, image_ids[path], result, names,
                                        starts.category_ids(start))
+            done += 1
             if artist is not None:
                 artist.draw(path, image, result)
-            done += 1
+        finished = True
     except KeyboardInterrupt:
         stopped = True
-    detections.write(rows, output)
-    print(f"{len(rows)} objects in {done} of {len(paths)} images; they lie in {output}")
-    if artist is not None:
-        print(f"pictures lie in {options.pictures}")
+    finally:
+        if finished or stopped or done:  # an error at the first image spares an older file
+            _write(rows, output, done, len(paths), options.pictures)
+        if not finished:
+            print("detect.py: stopped before all images were done.", file=sys.stderr)
     if stopped:
-        print("detect.py: stopped before all images were done.", file=sys.stderr)
         return 130
     if skipped:
         print(f"detect.py: {len(skipped)} of {len(paths)} files are no readable images and were "
               "skipped.", file=sys.stderr)
     return int(bool(skipped))
+
+
+def _write(rows, output, done, total, pictures):
+    detections.write(rows, output)
+    print(f"{len(rows)} objects in {done} of {total} images; they lie in {output}")
+    if pictures:
+        print(f"pictures lie in {pictures}")
 
 
 def _detect(model, paths, skipped):
@@ -95,7 +106,7 @@ def _detect(model, paths, skipped):
             read = []
             for path in chunk:
                 try:
-                    read.append((path, read_image(path)))
+                    read.append((path, read_image(path, model.config.IMAGE_CHANNEL_COUNT)))
                 except (ImageError, OSError) as error:
                     skipped.append(common.explain(error))
                     bar.write(f"detect.py: skipped: {skipped[-1]}", file=sys.stderr)
