@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,14 +45,20 @@ def reference_weights(golden_dir):
 
 
 @pytest.fixture
-def coco_folder(tmp_path):
+def coco_folder(coco_original, tmp_path):
+    """A copy of `coco_original` for one test, which may change it."""
+    return shutil.copytree(coco_original, tmp_path / "coco")
+
+
+@pytest.fixture(scope="session")
+def coco_original(tmp_path_factory):
     """A data set in COCO's format, drawn into a folder: `train` (5 images) and `val` (3).
 
     The images are 128 wide and 96 high, in a few colours on gray. The last image of each subset
     has no objects; the first of `train` also has a crowd region.
     """
     rng = np.random.default_rng(0)
-    folder = tmp_path / "coco"
+    folder = tmp_path_factory.mktemp("original") / "coco"
     image_id = annotation_id = 1
     for subset, count in (("train", 5), ("val", 3)):
         content = {"images": [], "annotations": [],

@@ -1,7 +1,10 @@
 """samples/urinary/train.py and evaluate.py: their options, and how they fail."""
 
+import contextlib
+import io
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +18,7 @@ from cli_tools import NAMES, TINY, checkpoint, fails
 from PIL import Image
 
 from frcnn.errors import ConfigError, ImageError
-from samples.urinary import common, evaluate, plan, starts, train
+from samples.urinary import common, evaluate, plan, report, starts, train
 
 PROJECT = Path(__file__).parents[1]
 
@@ -256,6 +259,31 @@ def test_stages(tmp_path):
     assert stages(path, "--epochs", 20) == [("all", 3, 20)]
 
 
+def test_a_grayscale_model_trains_on_grayscale_images(coco_folder, monkeypatch):
+    def look(folder, train, val, *others):
+        seen.extend(dataset.load_image(0).shape for dataset in (train, val))
+        raise ConfigError("seen enough")
+
+    seen = []
+    monkeypatch.setattr(train, "_introduce", look)
+    assert train.main(["--dataset", str(coco_folder), "--set", "IMAGE_CHANNEL_COUNT=1",
+                       "--set", "MEAN_PIXEL=[120]"]) == 2
+    assert seen == [(96, 128, 1)] * 2
+
+
+def test_a_grayscale_model_is_evaluated_on_grayscale_images(coco_folder, tmp_path, monkeypatch,
+                                                            capsys):
+    def look(path, config, dataset, *others):
+        seen.append(dataset.load_image(0).shape)
+        raise ConfigError("seen enough")
+
+    seen = []
+    monkeypatch.setattr(report, "evaluate_checkpoint", look)
+    path = checkpoint(tmp_path / "gray", 4, names=NAMES, IMAGE_CHANNEL_COUNT=1, MEAN_PIXEL=[120])
+    assert "seen enough" in fails(capsys, evaluate.main, "--dataset", coco_folder, "--model", path)
+    assert seen == [(96, 128, 1)]
+
+
 # --- being stopped ------------------------------------------------------------------------------
 
 
@@ -276,15 +304,24 @@ def test_ctrl_c_names_the_last_checkpoint(capsys, monkeypatch, coco_folder, tmp_
 
 # --- the whole of it ----------------------------------------------------------------------------
 
-@pytest.fixture
-def run(coco_folder, tmp_path, capsys):
-    """A finished run of two epochs: its folder, and what was printed."""
-    logs = tmp_path / "logs"
-    code = train.main(["--dataset", str(coco_folder), "--logs", str(logs), "--epochs", "2", *TINY])
-    printed = capsys.readouterr().out
-    assert code == 0, printed
+@pytest.fixture(scope="module")
+def finished(coco_original, tmp_path_factory):
+    """A finished run of two epochs, not to be changed: its folder, and what was printed."""
+    logs = tmp_path_factory.mktemp("finished") / "logs"
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        code = train.main(["--dataset", str(coco_original), "--logs", str(logs), "--epochs", "2",
+                           *TINY])
+    assert code == 0, out.getvalue()
     (folder,) = logs.iterdir()
-    return folder, printed
+    return folder, out.getvalue()
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    """A copy of `finished`, which a test may change, as if it had been trained there."""
+    original, printed = finished
+    folder = shutil.copytree(original, tmp_path / "logs" / original.name)
+    return folder, printed.replace(str(original), str(folder))
 
 
 @pytest.mark.slow
@@ -331,7 +368,7 @@ def test_ctrl_c_in_the_middle_of_training(coco_folder, tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     finally:
         process.kill()
     assert process.returncode == 130

@@ -50,6 +50,7 @@ def main(argv=None):
                                      DETECTION_MIN_CONFIDENCE=options.min_confidence)
     dataset = common.load_subset(common.dataset_folder(options.dataset), options.subset,
                                  options.skip_bad)
+    dataset.image_channels = config.IMAGE_CHANNEL_COUNT
     starts.check_classes(start, dataset, "Evaluate it on the data that it was trained for.")
     common.check_images(dataset, decode=options.dataset is not None, skip_bad=options.skip_bad)
     folder = Path(options.output or start.path.parent / f"evaluate_{options.subset}")

@@ -218,6 +218,7 @@ def run(options, sample):
         starts.check_classes(start, train, "Add --new-head to keep all other layers.")
     config = starts.training_config(start, options, train.num_classes, sample.config)
     for dataset in (train, val):
+        dataset.image_channels = config.IMAGE_CHANNEL_COUNT
         common.check_images(dataset, options.dataset is not None, options.skip_bad)
     starts.fetch(start, config)
     _introduce(folder, train, val, config, options, stages)
