@@ -437,7 +437,8 @@ def test_coco_weights_leave_a_head_of_other_classes_as_it_is(tmp_path):
 # --- the real thing -------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module", params=["resnet50", "resnet101"])
+@pytest.fixture(scope="module", params=[
+    "resnet50", pytest.param("resnet101", marks=pytest.mark.slow)])
 def detector(request):
     """`(architecture, model)` with all layers that have weights, 4 or 81 classes."""
     return request.param, build(request.param)
