@@ -37,6 +37,15 @@ def test_the_references_rpn_losses(functions, rpn):
     np.testing.assert_allclose(array(found), functions["loss_rpn_bbox"][0], rtol=1e-6)
 
 
+def test_targets_as_the_host_makes_them_may_be_doubles(functions, rpn, head):
+    target = rpn["target"].astype(np.float64)
+    found = losses.rpn_bbox_loss_graph(None, target, rpn["match"].astype(np.int64), rpn["bbox"])
+    np.testing.assert_allclose(array(found), functions["loss_rpn_bbox"][0], rtol=1e-6)
+    found = losses.mrcnn_bbox_loss_graph(head["target_bbox"].astype(np.float64),
+                                         head["target_class_ids"], head["pred_bbox"])
+    np.testing.assert_allclose(array(found), functions["loss_head_bbox"][0], rtol=1e-5)
+
+
 def test_neutral_anchors_have_no_slope(rpn):
     slope = gradient(lambda x: losses.rpn_class_loss_graph(rpn["match"], x), rpn["logits"])
     assert slope[rpn["match"][..., 0] != 0].any(axis=1).all()
