@@ -6,7 +6,6 @@ that starts at a later epoch sees what it would have seen.
 """
 
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 
 import keras
 import numpy as np
@@ -16,6 +15,7 @@ from frcnn.augment import resolve
 from frcnn.errors import ConfigError, DatasetError, ImageError
 from frcnn.examples import check_classes, common_canvas, load_image_gt
 from frcnn.images import mold_image
+from frcnn.prefetch import Prefetcher
 from frcnn.targets import build_detection_targets, build_rpn_targets, generate_random_rois
 
 # An image that has become unreadable is replaced by the next one; more in a row are an error.
@@ -61,6 +61,7 @@ class DetectionSequence(keras.utils.PyDataset):
         workers: threads that prepare the batches to come; with 1 each is made when it is asked
             for. They are this class's own: those of Keras mix up batches of two epochs where
             `fit` first draws one to build the model (on JAX, or under a distribution strategy).
+            They end by themselves when no more batches are asked for.
         max_queue_size: how many batches to prepare ahead; None for twice the workers.
 
     Raises:
@@ -87,9 +88,8 @@ class DetectionSequence(keras.utils.PyDataset):
         turns = getattr(self.augmentation, "turns", False)
         self.image_shape = (*common_canvas(dataset, config, turns), config.IMAGE_CHANNEL_COUNT)
         self.failure = None  # what ended the run, for callers that Keras hides it from
-        self._pool = ThreadPoolExecutor(workers, "batches") if workers > 1 else None
+        self._ahead = Prefetcher(self._batch, workers) if workers > 1 else None
         self._queue_size = 2 * workers if max_queue_size is None else max(1, int(max_queue_size))
-        self._coming = {}  # (epoch, index) -> Future of a batch
         self._within_epoch = self._last_batch_given = False
         self._orders = {}
 
@@ -112,13 +112,15 @@ class DetectionSequence(keras.utils.PyDataset):
         if not 0 <= index < len(self):
             raise IndexError(f"There is no batch {index}; an epoch has {len(self)}.")
         try:
-            if self._pool is None:
+            if self._ahead is None:
                 batch = self._batch(self.epoch, index)
             else:
-                batch = self._batch_ahead(index)
+                stop = min(index + 1 + self._queue_size, len(self))
+                batch = self._ahead.take([(self.epoch, i) for i in range(index, stop)])
         except Exception as error:
             self.failure = error
-            self._forget(self._coming)
+            if self._ahead is not None:
+                self._ahead.clear()
             raise
         self._last_batch_given = index == len(self) - 1
         return (batch,)
@@ -135,20 +137,6 @@ class DetectionSequence(keras.utils.PyDataset):
         return order
 
     # --- inside -----------------------------------------------------------------------------
-
-    def _batch_ahead(self, index):
-        """Batch `index`, with those that follow already under way."""
-        ahead = range(index, min(index + 1 + self._queue_size, len(self)))
-        wanted = [(self.epoch, number) for number in ahead]
-        self._forget(self._coming.keys() - set(wanted))
-        for key in wanted:
-            if key not in self._coming:
-                self._coming[key] = self._pool.submit(self._batch, *key)
-        return self._coming.pop(wanted[0]).result()
-
-    def _forget(self, keys):
-        for key in list(keys):
-            self._coming.pop(key).cancel()
 
     def _batch(self, epoch, index):
         inputs = self._empty_batch()

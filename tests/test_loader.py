@@ -1,56 +1,36 @@
 """Batches: what is in them, in which order they come, and what happens when an image breaks."""
 
-import gc
 import shutil
-import threading
-import time
-import tracemalloc
 import warnings
 
-import keras
 import numpy as np
 import pytest
+from loader_tools import (
+    Blank,
+    Recorder,
+    config_for,
+    end_of_threads,
+    flat,
+    image_ids,
+    run_epoch,
+)
+from PIL import Image
 
 from frcnn.anchors import pyramid_anchors
 from frcnn.boxes import apply_box_deltas, compute_overlaps
-from frcnn.config import Config
 from frcnn.dataset import CocoDataset, Dataset
 from frcnn.errors import ConfigError, DatasetError
 from frcnn.examples import load_image_gt
-from frcnn.images import mold_image
+from frcnn.images import mold_image, parse_image_meta
 from frcnn.loader import DetectionSequence, data_generator
 
 NAMES = ["input_image", "input_image_meta", "input_rpn_match", "input_rpn_bbox",
          "input_gt_class_ids", "input_gt_boxes"]
 
 
-def config_for(**settings):
-    return Config(**{"NUM_CLASSES": 4, "IMAGE_MIN_DIM": 64, "IMAGE_MAX_DIM": 128,
-                     "IMAGES_PER_GPU": 2, "RPN_ANCHOR_SCALES": (8, 16, 32, 64, 128),
-                     "MAX_GT_INSTANCES": 10, **settings})
-
-
 @pytest.fixture
 def train(coco_folder):
     return CocoDataset.from_folder(coco_folder, "train")
-
-
-def image_ids(sequence):
-    """Image ids of the current epoch, batch by batch."""
-    return [sequence[index][0]["input_image_meta"][:, 0].astype(int).tolist()
-            for index in range(len(sequence))]
-
-
-def run_epoch(sequence):
-    """What Keras does with an epoch; returns the image ids, batch by batch."""
-    sequence.on_epoch_begin()
-    seen = image_ids(sequence)
-    sequence.on_epoch_end()
-    return seen
-
-
-def flat(lists):
-    return [item for each in lists for item in each]
 
 
 def assert_same(batch, other):
@@ -151,8 +131,6 @@ def test_more_objects_than_fit_are_drawn_at_random_with_a_warning(train):
 
 
 def test_images_of_several_sizes_share_one_canvas(coco_folder, train):
-    from PIL import Image
-
     Image.new("RGB", (70, 150), (9, 9, 9)).save(coco_folder / "train" / "train_4.png")
     train.image_info[4].update(width=70, height=150)
     config = config_for(IMAGE_RESIZE_MODE="pad64", IMAGE_MIN_DIM=64)
@@ -169,6 +147,33 @@ def test_images_of_several_sizes_share_one_canvas(coco_folder, train):
     turned = DetectionSequence(train, config, augmentation="microscopy", seed=0)
     assert turned.image_shape == (192, 192, 3)
     assert len(flat(image_ids(turned))) == 6
+
+
+def test_every_image_has_the_active_classes_of_its_own_source(coco_folder, tmp_path):
+    """Two sources with classes of their own, side by side in one batch."""
+    dataset = CocoDataset()
+    dataset.load_coco(coco_folder, "val")
+    dataset.load_coco(coco_folder, "train", class_ids=[7], source="other")
+    dataset.prepare()
+    sequence = DetectionSequence(dataset, config_for(NUM_CLASSES=6), shuffle=False, batch_size=4)
+    active = parse_image_meta(sequence[0][0]["input_image_meta"])["active_class_ids"]
+    assert active.tolist() == [[1, 1, 1, 1, 0, 0]] * 3 + [[1, 0, 0, 0, 1, 0]]
+
+
+def test_a_thousand_objects_of_four_pixels(train):
+    """All of them have anchors, and the head trains on as many as MAX_GT_INSTANCES."""
+    boxes = np.float32([[y, x, y + 4, x + 4] for y in range(0, 125, 5) for x in range(0, 200, 5)])
+    dataset = Blank([(128, 200)], [boxes])
+    config = config_for(IMAGE_RESIZE_MODE="pad64", MAX_GT_INSTANCES=1000,
+                        RPN_ANCHOR_SCALES=(4, 8, 16, 32, 64), RPN_TRAIN_ANCHORS_PER_IMAGE=8000)
+    (batch,) = DetectionSequence(dataset, config, batch_size=1, augmentation="flip")[0]
+    assert (batch["input_gt_class_ids"] == 1).all()
+    assert len(np.unique(batch["input_gt_boxes"][0], axis=0)) == 1000
+    sides = batch["input_gt_boxes"][0, :, 2:] - batch["input_gt_boxes"][0, :, :2]
+    np.testing.assert_array_equal(sides, 4)
+    anchors = pyramid_anchors(config, (128, 256, 3))[batch["input_rpn_match"][0, :, 0] == 1]
+    best = compute_overlaps(anchors, batch["input_gt_boxes"][0].astype(float)).argmax(axis=1)
+    assert set(best) == set(range(1000))
 
 
 # --- order ----------------------------------------------------------------------------------
@@ -214,9 +219,9 @@ def test_steps_may_span_several_passes(train):
     assert len(order) == 12 and sorted(order[5:10]) == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("steps", [None, 2])
-def test_equal_seeds_give_equal_batches_and_a_later_start_goes_on(train, steps):
-    settings = {"seed": 21, "augmentation": "flip", "random_rois": 5, "steps": steps}
+@pytest.mark.parametrize(("steps", "augmentation"), [(None, "flip"), (2, "microscopy")])
+def test_equal_seeds_give_equal_batches_and_a_later_start_goes_on(train, steps, augmentation):
+    settings = {"seed": 21, "augmentation": augmentation, "random_rois": 5, "steps": steps}
     first = DetectionSequence(train, config_for(), **settings)
     run_epoch(first)
     second = DetectionSequence(train, config_for(), initial_epoch=1, **settings)
@@ -246,7 +251,7 @@ def test_hooks_without_an_epoch_do_not_count(train, workers):
 
 
 def test_several_workers_make_the_same_batches(train):
-    settings = {"seed": 6, "augmentation": "flip", "batch_size": 1}
+    settings = {"seed": 6, "augmentation": "microscopy", "batch_size": 1}
     plain = DetectionSequence(train, config_for(), **settings)
     ahead = DetectionSequence(train, config_for(), workers=4, max_queue_size=3, **settings)
     for _ in range(3):
@@ -254,23 +259,10 @@ def test_several_workers_make_the_same_batches(train):
             sequence.on_epoch_begin()
         for index in (0, 1, 2, 0, 3, 4):
             assert_same(plain[index][0], ahead[index][0])
-            assert len(ahead._coming) <= 3
+            assert len(ahead._ahead) <= 3
         for sequence in (plain, ahead):
             sequence.on_epoch_end()
     assert plain.epoch == ahead.epoch == 3
-
-
-def test_threads_end_with_the_sequence(train):
-    before = threading.active_count()
-    sequence = DetectionSequence(train, config_for(), workers=4)
-    image_ids(sequence)
-    assert threading.active_count() > before
-    del sequence
-    gc.collect()
-    deadline = time.monotonic() + 5
-    while threading.active_count() > before and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threading.active_count() == before
 
 
 def test_there_are_no_batches_beyond_the_last(train):
@@ -278,26 +270,6 @@ def test_there_are_no_batches_beyond_the_last(train):
     for index in (3, -1):
         with pytest.raises(IndexError):
             sequence[index]
-
-
-class Recorder(keras.Model):
-    """Trains nothing and notes the image ids that it is given."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = []
-
-    def call(self, inputs):
-        return inputs["input_image_meta"][:, 0]
-
-    def train_step(self, *args):
-        data = args[-1]  # the JAX backend passes its state first
-        self.seen.append(np.asarray(data[0]["input_image_meta"])[:, 0].astype(int).tolist())
-        logs = {"loss": keras.ops.zeros(())}
-        return logs if len(args) == 1 else (logs, args[0])
-
-    def test_step(self, *args):
-        return self.train_step(*args)
 
 
 @pytest.mark.parametrize("steps", [None, 2])
@@ -365,9 +337,9 @@ def test_many_broken_images_in_a_row_are_an_error(coco_folder, train, workers):
         warnings.simplefilter("ignore")
         with pytest.raises(DatasetError, match=message):
             sequence[0]
-        if workers > 1:
-            sequence._pool.shutdown()  # what is still under way warns in here
-    assert isinstance(sequence.failure, DatasetError) and not sequence._coming
+        end_of_threads()  # what is still under way warns in here
+    assert isinstance(sequence.failure, DatasetError)
+    assert workers == 1 or len(sequence._ahead) == 0
 
 
 def test_errors_of_the_annotations_are_not_skipped(train):
@@ -383,23 +355,6 @@ def test_data_sets_that_cannot_be_used_are_refused(train):
         DetectionSequence(train, config_for(NUM_CLASSES=3))
     with pytest.raises(ConfigError, match="augmentation is 'flop'"):
         DetectionSequence(train, config_for(), augmentation="flop")
-
-
-def test_memory_does_not_grow_with_the_epochs(train):
-    sequence = DetectionSequence(train, config_for(), augmentation="flip", seed=0)
-
-    def epochs(count):
-        for _ in range(count):
-            run_epoch(sequence)
-
-    epochs(2)
-    tracemalloc.start()
-    epochs(1)
-    before = tracemalloc.get_traced_memory()[0]
-    epochs(10)
-    grown = tracemalloc.get_traced_memory()[0] - before
-    tracemalloc.stop()
-    assert grown < 100_000
 
 
 # --- the reference's generator --------------------------------------------------------------
