@@ -8,18 +8,19 @@ with `image` uint8 `[H, W, C]`, `boxes` float32 `[N, 4]` (y1, x1, y2, x2) in its
 (y2, x2) outside, `class_ids` int32 `[N]` (negative: a crowd region) and `rng` a
 `numpy.random.Generator`, the only source of chance, so that one seed gives one result. It may
 return an image of another size, and fewer boxes with as many class ids; it must not write into its
-arguments. One that may swap an image's height and width has an attribute `turns` that is true.
-Boxes that it moves beyond the frame are cut or dropped afterwards, as `keep_visible` says.
+arguments, and is called in several threads at once. One that may swap an image's height and width
+has an attribute `turns` that is true. Boxes that it moves beyond the frame are cut or dropped
+afterwards, as `keep_visible` says.
 
 Keras's own preprocessing layers are taken too, see `frcnn.augment_keras`; and any other library
 fits behind a callable of five lines, if its chance can be drawn from `rng`.
 
 What the presets do to pixels is Pillow's work (`frcnn.augment_ops`), which the library needs in
-any case. What else is alive did not fit, as of 2026: Keras's layers take about 30 ms for each step
-on a 1280x720 image, draw from a state of their own, put the boxes of a quarter turn one pixel
-aside (Keras 3.15), and fail on images without boxes; Albumentations is no longer maintained, and
-its successor AlbumentationsX is under the AGPL; imgaug stopped in 2020 and breaks on today's NumPy;
-torchvision and Kornia need PyTorch.
+any case. What else there is did not fit, as of 2026: Keras's layers (3.15) take about 30 ms for
+each move of a 1280x720 image, draw from a state of their own, put the boxes of a quarter turn one
+pixel aside, and some fail on images without boxes; Albumentations has not been maintained since
+2025, and its successor AlbumentationsX is under the AGPL; imgaug stopped in 2020 and breaks on
+today's NumPy; torchvision and Kornia need PyTorch.
 """
 
 import sys

@@ -87,6 +87,25 @@ def exact_turns(image, boxes, class_ids, rng):
     return to_array(planes), boxes, class_ids
 
 
+def test_the_microscopy_preset_keeps_boxes_on_objects_and_crowds_crowds():
+    """Objects are large pure colours, which the change of hue leaves apart."""
+    dataset = Drawn((80, 120), BOXES, np.array([1, -2, 3], np.int32))
+    counts = set()
+    for seed in range(30):
+        image, _, class_ids, boxes = load_image_gt(dataset, config_for(), 0,
+                                                   augmentation="microscopy", rng=seed)
+        assert image.shape == (128, 128, 3) and set(class_ids) <= {1, -2, 3}
+        assert (boxes >= 0).all() and (boxes <= 128).all()
+        counts.add(len(boxes))
+        for class_id, box in zip(class_ids, boxes):
+            own = image[..., abs(class_id) - 1].astype(int)
+            seen = own - np.delete(image, abs(class_id) - 1, axis=2).max(axis=2) > 60
+            rows, columns = np.nonzero(seen)
+            np.testing.assert_allclose(box, [rows.min(), columns.min(), rows.max() + 1,
+                                             columns.max() + 1], atol=2)
+    assert counts >= {3}
+
+
 def test_boxes_are_scaled_by_what_each_side_really_was():
     """101x33 pixels shrink to 64x21: 33 * 64 / 101 is 20.9, rounded, so the sides differ."""
     dataset = Drawn((101, 33), [[0, 0, 101, 33], [50.5, 0, 101, 16.5]])
