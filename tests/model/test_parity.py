@@ -230,7 +230,7 @@ def test_jax_gives_the_references_numbers_trains_and_detects(checkpoint):
             "images_of_any_number_and_size")),
         **{WEIGHTS_VARIABLE: str(checkpoint)})
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "17 passed" in done.stdout, done.stdout[-500:]
+    assert "16 passed" in done.stdout, done.stdout[-500:]
 
 
 @needs_jax
