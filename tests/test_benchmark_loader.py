@@ -35,7 +35,14 @@ def test_a_folder_with_augmentation(tmp_path, capsys):
     loader.main([*FAST, "--images", str(tmp_path), "--augmentation", "microscopy"])
     text = capsys.readouterr().out
     assert list(table(text)) == ["read", "augment", "resize", "mold", "targets", "whole"]
-    assert "The goal for a 1280x720 JPEG with 50 objects is 45 ms" in text
+    assert "goal" not in text  # it is for the image that is drawn by default
+
+
+@pytest.mark.parametrize(("whole", "words"), [(20, "here it is met"), (50, "it is not met")])
+def test_the_goal(monkeypatch, capsys, whole, words):
+    monkeypatch.setattr(loader, "report", lambda *arguments: {"whole": whole})
+    loader.main([])
+    assert words in capsys.readouterr().out
 
 
 def test_a_folder_without_images(tmp_path, capsys):
