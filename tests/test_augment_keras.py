@@ -9,10 +9,13 @@ from augment_tools import drawn_scenes, found
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from keras import layers
+from loader_tools import config_for
 
 from frcnn.augment import compose, resolve
 from frcnn.augment_keras import KerasLayer
+from frcnn.dataset import CocoDataset
 from frcnn.errors import ConfigError
+from frcnn.loader import DetectionSequence
 
 XYXY = {"bounding_box_format": "xyxy"}
 FLIP = resolve(layers.RandomFlip("horizontal", **XYXY))
@@ -89,3 +92,16 @@ def test_they_compose():
                        np.zeros(0, np.int32), np.random.default_rng(0))
     assert image.dtype == np.uint8 and both.turns
     assert isinstance(resolve(keras.layers.AutoContrast(**XYXY)), KerasLayer)
+
+
+def test_in_the_loader_with_several_threads(coco_folder):
+    dataset = CocoDataset.from_folder(coco_folder, "train")
+    layer = layers.Pipeline([layers.RandomFlip(**XYXY), layers.RandomContrast(0.3, **XYXY)])
+    batches = []
+    for workers in (1, 3):
+        sequence = DetectionSequence(dataset, config_for(), batch_size=1, augmentation=layer,
+                                     seed=3, workers=workers)
+        batches.append([sequence[index][0] for index in range(len(sequence))])
+    for one, other in zip(*batches):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
