@@ -5,7 +5,7 @@ from frcnn.config import Config
 # Training epochs when --epochs is not given, and how many of them train only the new layers when
 # the others start from pretrained weights.
 EPOCHS = 20
-SYNTHETIC_EPOCHS = 8
+SYNTHETIC_EPOCHS = 10
 HEAD_SHARE = 0.2
 
 # Below this score a detection does not count in the evaluation; higher ones would cut off the
