@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from model_tools import small_config
 
+from frcnn.augment import resolve
 from frcnn.dataset import Dataset
 from frcnn.model.mask_rcnn import MaskRCNN
 
@@ -45,12 +46,12 @@ def tiny_config(**settings):
                            "FPN_CLASSIF_FC_LAYERS_SIZE": 8, **settings})
 
 
-def train_once(dataset, config, folder, **options):
+def train_once(dataset, config, folder, val_dataset=None, **options):
     """Trains an epoch; returns the model. Every loss and every weight must stay finite."""
     model = MaskRCNN("training", config, str(folder), seed=1)
     before = [np.array(weight) for weight in model.keras_model.trainable_weights]
-    model.train(dataset, None, learning_rate=0.01, epochs=1, layers="all", verbose=0, workers=1,
-                **options)
+    model.train(dataset, val_dataset, learning_rate=0.01, epochs=1, layers="all", verbose=0,
+                workers=1, **options)
     assert np.isfinite([values[0] for values in model.history.values()]).all()
     after = [np.array(weight) for weight in model.keras_model.trainable_weights]
     assert all(np.isfinite(weight).all() for weight in after)
@@ -92,9 +93,18 @@ def test_every_resize_mode_trains_and_detects(mode, sizes, min_scale, tmp_path):
 
 @pytest.mark.parametrize("channels", [1, 4])
 def test_other_channels_train_and_detect(channels, tmp_path):
+    """And on the way: what is augmented is the training's images, never the validation's."""
     config = tiny_config(IMAGE_CHANNEL_COUNT=channels, MEAN_PIXEL=[100.0] * channels)
     dataset = Drawn([(70, 100), (100, 50)], [SQUARES, SQUARES[:1]], channels)
-    trained = train_once(dataset, config, tmp_path, augmentation="microscopy", seed=0)
+    validation = Drawn([(80, 90)], [SQUARES[1:]], channels)
+    seen = []
+
+    def noted(image, boxes, class_ids, rng):
+        seen.append(image.shape[:2])
+        return resolve("microscopy")(image, boxes, class_ids, rng)
+
+    trained = train_once(dataset, config, tmp_path, validation, augmentation=noted, seed=0)
+    assert set(seen) == {(70, 100), (100, 50)} and "val_loss" in trained.history
     assert trained.keras_model.get_layer("small1_conv").kernel.shape[2] == channels
     detect(trained, [dataset.load_image(0)])
 
