@@ -115,8 +115,8 @@ def _add_training_options(group, epochs_help):
                             "step to a tenth in the last fifth, or not at all and without a "
                             "warm-up (default: warmup_cosine)")
     group.add_argument("--augmentation", choices=("flip", "microscopy", "none"), default="flip",
-                       help="how training images are varied: mirrored (flip, the default), or also turned, "
-                            "scaled, shifted, and changed in light, colour and sharpness")
+                       help="how training images are varied: mirrored (flip, the default), or also "
+                            "turned, scaled, shifted, and changed in light, colour and sharpness")
     group.add_argument("--steps", type=common.positive_integer, metavar="N",
                        help="batches an epoch (default: every image once)")
     group.add_argument("--val-images", type=common.positive_integer, metavar="N",
