@@ -142,8 +142,8 @@ def test_detection_compiled_by_xla_finds_the_same(detecting, monkeypatch):
 
 @pytest.mark.parametrize("settings", [
     {"USE_RPN_ROIS": False}, {"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MIN_DIM": 64},
-    {"PRECISION": "mixed_bfloat16"},
-], ids=["random RoIs", "pad64", "bfloat16"])  # fmt: skip
+    {"PRECISION": "mixed_bfloat16"}, {"PRECISION": "mixed_float16"},
+], ids=["random RoIs", "pad64", "bfloat16", "float16"])  # fmt: skip
 def test_training_in_other_ways(tmp_path, settings):
     model = training_model(tmp_path, **settings)
     before = weights_of(model)

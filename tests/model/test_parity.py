@@ -226,15 +226,17 @@ def test_jax_gives_the_references_numbers_trains_and_detects(checkpoint):
     done = on_jax(
         str(here / "test_parity.py"),
         *(f"{here / 'test_mask_rcnn.py'}::test_{name}" for name in (
-            "an_epoch_leaves_its_files", "a_run_goes_on_in_its_folder_at_the_next_epoch",
-            "images_of_any_number_and_size")),
+            "an_epoch_leaves_its_files", "images_of_any_number_and_size")),
         **{WEIGHTS_VARIABLE: str(checkpoint)})
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    assert "16 passed" in done.stdout, done.stdout[-500:]
+    assert "15 passed" in done.stdout, done.stdout[-500:]
 
 
 @needs_jax
 @pytest.mark.slow
-def test_all_tests_of_the_model_on_jax(checkpoint):
-    done = on_jax(str(Path(__file__).parent), **{WEIGHTS_VARIABLE: str(checkpoint)})
+@pytest.mark.parametrize("file", sorted(
+    path.name for path in Path(__file__).parent.glob("test_*.py") if path.name != "test_parity.py"))
+def test_every_file_of_the_model_on_jax(file):
+    """One process a file, since JAX keeps all it has compiled in memory."""
+    done = on_jax(str(Path(__file__).with_name(file)))
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
