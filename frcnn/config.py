@@ -92,6 +92,9 @@ class Config:
 
     # False trains the head on boxes drawn on the host instead of on the RPN's proposals.
     USE_RPN_ROIS = True
+    # True adds the true boxes to the proposals that train the head, so that it learns a class that
+    # the young RPN does not find yet. The reference does not.
+    PROPOSAL_APPEND_GT = False
     # False: BatchNorm runs on its stored statistics. True: on the batch's, and updates them.
     TRAIN_BN = False
     PRECISION = "float32"
@@ -152,7 +155,7 @@ class Config:
         self._require("GRADIENT_CLIP_NORM", clip is None or (_is_number(clip) and clip > 0),
                       "None or a number above 0")
         self._require("PRECISION", self.PRECISION in PRECISIONS, "one of " + ", ".join(PRECISIONS))
-        for name in ("TRAIN_BN", "USE_RPN_ROIS"):  # the text "false" would count as true
+        for name in ("TRAIN_BN", "USE_RPN_ROIS", "PROPOSAL_APPEND_GT"):  # the text "false" would count as true
             self._require(name, isinstance(getattr(self, name), (bool, np.bool_)), "True or False")
         self._check_name()
         self._check_backbone()

@@ -28,6 +28,7 @@ REFERENCE_DEFAULTS = {
     "GRADIENT_CLIP_NORM": 5.0,
     # Ours.
     "STEPS_PER_EPOCH": None, "VALIDATION_STEPS": None, "LABEL_SMOOTHING": 0.0,
+    "PROPOSAL_APPEND_GT": False,
 }  # fmt: skip
 
 
@@ -136,7 +137,7 @@ def test_sides_need_no_factor_where_images_are_padded_anyway():
     assert Config(IMAGE_RESIZE_MODE="pad64", IMAGE_MAX_DIM=1000).IMAGE_MAX_DIM == 1000
 
 
-@pytest.mark.parametrize("name", ["TRAIN_BN", "USE_RPN_ROIS"])
+@pytest.mark.parametrize("name", ["TRAIN_BN", "USE_RPN_ROIS", "PROPOSAL_APPEND_GT"])
 def test_a_switch_given_as_text_is_refused_with_what_to_write(name):
     with pytest.raises(ConfigError, match=f"{name} is 'false'; allowed is True or False"):
         Config(**{name: "false"})

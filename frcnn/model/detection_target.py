@@ -14,7 +14,8 @@ class DetectionTargetLayer(keras.layers.Layer):
     """Samples proposals for the head and gives each its class and deltas.
 
     Args:
-        config: Config; `TRAIN_ROIS_PER_IMAGE` (T), `ROI_POSITIVE_RATIO` and `BBOX_STD_DEV`.
+        config: Config; `TRAIN_ROIS_PER_IMAGE` (T), `ROI_POSITIVE_RATIO`, `BBOX_STD_DEV` and
+            `PROPOSAL_APPEND_GT`.
         seed: of the sampling.
 
     Call: `[proposals [B, N, 4], gt_class_ids int [B, M], gt_boxes [B, M, 4]]`, boxes normalized,
@@ -47,7 +48,8 @@ def detection_targets_graph(proposals, gt_class_ids, gt_boxes, config, seed=None
     Positive: IoU of 0.5 or more with an object. Negative: below that, and clear of crowds. At most
     `int(T · ROI_POSITIVE_RATIO)` positives, drawn at random; with P of them, `int(P / ratio) − P`
     negatives. Better than the reference on purpose: an image without a positive still gives
-    `T − int(T · ratio)` negatives.
+    `T − int(T · ratio)` negatives. With `PROPOSAL_APPEND_GT` the objects' own boxes are among the
+    proposals, as in torchvision and Detectron2.
 
     Without a batch axis (`[N, 4], [M], [M, 4]`) the results have none either.
     """
@@ -56,8 +58,12 @@ def detection_targets_graph(proposals, gt_class_ids, gt_boxes, config, seed=None
         return tuple(x[0] for x in detection_targets_graph(*inputs, config, seed=seed))
 
     count, ratio = config.TRAIN_ROIS_PER_IMAGE, config.ROI_POSITIVE_RATIO
-    proposals = frcnn_ops.pad_rows(ops.cast(proposals, "float32"), count)
+    proposals = ops.cast(proposals, "float32")
     gt_boxes, gt_class_ids = ops.cast(gt_boxes, "float32"), ops.cast(gt_class_ids, "int32")
+    if config.PROPOSAL_APPEND_GT:
+        objects = ops.where(gt_class_ids[..., None] > 0, gt_boxes, 0.0)
+        proposals = ops.concatenate([proposals, objects], axis=1)
+    proposals = frcnn_ops.pad_rows(proposals, count)
     positive, negative, overlaps = _label(proposals, gt_class_ids, gt_boxes)
 
     most_positives = int(count * ratio)

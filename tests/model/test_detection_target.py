@@ -195,3 +195,18 @@ def test_a_symbolic_call_knows_shapes_and_dtypes():
         keras.Input((50, 4)), keras.Input((8,), dtype="int32"), keras.Input((8, 4))])
     assert [(tensor.shape, tensor.dtype) for tensor in outputs] == [
         ((None, 20, 4), "float32"), ((None, 20), "int32"), ((None, 20, 4), "float32")]
+
+
+@pytest.mark.parametrize("append", [False, True])
+def test_true_boxes_train_the_head_where_no_proposal_finds_them_if_asked(append):
+    crowd = np.array([[0.0, 0.6, 0.2, 0.9]], np.float32)
+    rois, class_ids, deltas = targets(
+        proposals(0, 30), [3, 2, -1], np.concatenate([GT, crowd]), TRAIN_ROIS_PER_IMAGE=20,
+        PROPOSAL_APPEND_GT=append)
+    if not append:
+        assert not class_ids.any()
+        return
+    found = by_row(rois[:2], class_ids[:2])
+    np.testing.assert_allclose(found, by_row(GT, np.array([3, 2])), rtol=1e-6)
+    assert not class_ids[2:].any() and not (rois == crowd).all(axis=1).any()
+    np.testing.assert_allclose(deltas, 0, atol=1e-5)
