@@ -42,6 +42,9 @@ class RoiConv(layers.Layer):
     def compute_output_shape(self, input_shape):
         return (*input_shape[:2], self.filters)
 
+    def get_config(self):
+        return {**super().get_config(), "filters": self.filters}
+
 
 class RowMask(layers.Layer):
     """Which rows `[B, N, 4]` are boxes and not zero padding: bool `[B, N]`."""

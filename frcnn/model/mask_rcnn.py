@@ -13,6 +13,7 @@ from frcnn.boxes import norm_boxes
 from frcnn.loader import DetectionSequence
 from frcnn.model import inference, training
 from frcnn.model.detector import Detector, build_detector
+from frcnn.model.folding import FoldedModel
 from frcnn.model.inspection import run_tensors
 
 log = logging.getLogger(__name__)
@@ -51,11 +52,19 @@ class MaskRCNN:
         """Builds the Keras model, with fresh random weights."""
         if self.seed is not None:
             keras.utils.set_random_seed(self.seed)
-        model = build_detector(mode, config, self.seed)
-        if mode == "inference":
-            # `detect` needs the first output alone; leaving the rest saves copying them.
-            self._detection_model = Detector(model.inputs, model.outputs[0], config)
-        return model
+        self._folded = None
+        return build_detector(mode, config, self.seed)
+
+    @property
+    def _detection_model(self):
+        """What `detect` runs: the first output alone, BatchNorm folded by the present weights."""
+        if self._folded is None:
+            self._folded = FoldedModel(self.keras_model, self.keras_model.outputs[0])
+            inner = self._folded.model
+            self._folded_detector = Detector(inner.inputs, inner.outputs, self.config)
+        else:
+            self._folded.refresh()
+        return self._folded_detector
 
     # --- weights and folders ------------------------------------------------------------------
 
@@ -230,9 +239,10 @@ class MaskRCNN:
         same_shape = self.config.IMAGE_RESIZE_MODE == "square"
         batches = inference.batches_by_shape(
             [(1,)] * len(images) if same_shape else shapes, self.config.BATCH_SIZE)
+        model = self._detection_model
         for indices in _progress(list(batches), verbose):
             molded, metas, windows = self.mold_inputs([images[i] for i in indices])
-            detections = self._detection_model.predict_on_batch([molded, metas])
+            detections = model.predict_on_batch([molded, metas])
             for i, rows, window in zip(indices, np.asarray(detections), windows):
                 results[i] = inference.as_result(*self.unmold_detections(
                     rows, shapes[i], molded.shape[1:], window))

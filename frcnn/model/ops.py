@@ -35,6 +35,19 @@ def uses_tensorflow_kernels():
     return keras.backend.backend() == "tensorflow" and not _portable_depth
 
 
+def compiled_sums(variables):
+    """A function without arguments that gives the sum over each Keras variable, float32 `[N]`."""
+    def sums(values):
+        return ops.stack([ops.sum(ops.cast(value, "float32")) for value in values])
+
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        run = tf.function(lambda: sums(variables))
+        return lambda: run().numpy()
+    return lambda: ops.convert_to_numpy(sums(variables))
+
+
 # --- boxes ------------------------------------------------------------------------------------
 
 
