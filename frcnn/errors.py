@@ -19,3 +19,7 @@ class ImageError(FrcnnError):
 
 class CheckpointError(FrcnnError):
     """A weight file is truncated, foreign, or does not fit the model."""
+
+
+class TrainingDiverged(FrcnnError):
+    """The loss or the weights became infinite or no numbers; training has stopped."""

@@ -16,7 +16,7 @@ from frcnn.errors import CheckpointError
 from frcnn.files import replacing
 
 _RUN_FOLDER = re.compile(r"(?P<name>.+?)\d{8}T\d{4}")
-_RUN_FILES = ("plan.json", "history.json")  # beside the checkpoints, the first from the beginning
+_MINUTE = "%Y%m%dT%H%M"
 _CHECKPOINT = re.compile(r"mask_rcnn_(?:.*\D)?(?P<epoch>\d{4,})\.h5")
 
 
@@ -47,12 +47,12 @@ def is_run_folder(folder, name):
     return bool(match) and match["name"].lower() == name.lower()
 
 
-def find_last(model_dir, name):
+def find_last(model_dir, name=None):
     """The newest run's last checkpoint; runs without a checkpoint are passed over.
 
     Args:
         model_dir: the folder of all runs.
-        name: the configuration's NAME.
+        name: the configuration's NAME; None takes runs of any.
 
     Returns:
         The path, as text.
@@ -64,22 +64,34 @@ def find_last(model_dir, name):
         raise FileNotFoundError(
             f"There is no folder {model_dir}, so no last checkpoint; name a weight file instead."
         )
-    runs = [entry for entry in os.listdir(model_dir)
-            if is_run_folder(entry, name) and os.path.isdir(os.path.join(model_dir, entry))]
-    # by the date alone, since the name's case may vary
-    for run in sorted(runs, key=lambda entry: entry[-len("yyyymmddThhmm"):], reverse=True):
+    runs = {entry: match["name"].lower() for entry in os.listdir(model_dir)
+            if (match := _RUN_FOLDER.fullmatch(entry))
+            and os.path.isdir(os.path.join(model_dir, entry))}
+    of_name = [run for run in runs if name is None or runs[run] == name.lower()]
+    # by the date alone, since the names vary
+    for run in sorted(of_name, key=lambda entry: entry[-len("yyyymmddThhmm"):], reverse=True):
         folder = os.path.join(model_dir, run)
         files = [entry for entry in os.listdir(folder) if _CHECKPOINT.fullmatch(entry)]
         if files:
             return os.path.join(folder, max(files, key=lambda entry: (epoch_of(entry), entry)))
-    what = f"{len(runs)} run folders of {name!r}, none with a checkpoint" if runs else (
-        f"no run folder of {name!r}, as {name.lower()}20180101T0000")
-    raise FileNotFoundError(f"{model_dir} has {what}; name a weight file instead.")
+    raise FileNotFoundError(f"{model_dir} has {_what_there_is(runs, of_name, name)}; name a "
+                            "weight file instead.")
 
 
-def _is_of_a_run(file_name):
-    """Whether a file shows that a run has its folder already, be it before its first epoch."""
-    return bool(_CHECKPOINT.fullmatch(file_name)) or file_name in _RUN_FILES
+def _what_there_is(runs, of_name, name):
+    """Why there is no last checkpoint, in words."""
+    whose = "" if name is None else f" of {name!r}"
+    if of_name:
+        return f"{len(of_name)} run folders{whose}, none with a checkpoint"
+    others = ", ".join(repr(other) for other in sorted(set(runs.values())))
+    return (f"no run folder{whose}, as {(name or 'ury').lower()}20180101T0000"
+            + (f", only those of {others}" if others else ""))
+
+
+def goes_on(weights_path, name):
+    """Whether a run of `name` that starts from this checkpoint goes on in the file's folder."""
+    parts = _parts(weights_path) if weights_path is not None else []
+    return len(parts) > 1 and is_run_folder(parts[-2], name)
 
 
 def run_folder(model_dir, name, weights_path=None, now=None):
@@ -94,19 +106,47 @@ def run_folder(model_dir, name, weights_path=None, now=None):
         now: `datetime` for the new folder's name; the present by default.
 
     Returns:
-        The folder's path, as text; the folder is not made. A new one never has another run in it,
-        its checkpoints, plan or history: its minute is put forward past folders that do.
+        The folder's path, as text; it is not made. A new one does not exist yet, its minute is put
+        forward past those that do; `claim_folder` makes it.
     """
-    parts = _parts(weights_path) if weights_path is not None else []
-    if len(parts) > 1 and is_run_folder(parts[-2], name):
+    if goes_on(weights_path, name):
         parent = os.path.dirname(os.fspath(weights_path))
-        return parent if os.path.isdir(parent) else os.path.join(model_dir, parts[-2])
-    now = now or datetime.now()
+        return (parent if os.path.isdir(parent)
+                else os.path.join(model_dir, _parts(weights_path)[-2]))
+    folder = os.path.join(model_dir, f"{name.lower()}{now or datetime.now():{_MINUTE}}")
+    while os.path.exists(folder):
+        folder = _a_minute_later(folder)
+    return folder
+
+
+def claim_folder(folder):
+    """Makes the folder of a new run, for it alone.
+
+    Of two runs that start at once only one can make a folder; the other takes the next minute's.
+
+    Args:
+        folder: as `run_folder` gave it. One without a minute in its name, which a caller chose, is
+            taken as it is.
+
+    Returns:
+        The path of the folder made, as text.
+    """
+    if not _RUN_FOLDER.fullmatch(os.path.basename(folder)):
+        os.makedirs(folder, exist_ok=True)
+        return folder
+    os.makedirs(os.path.dirname(folder) or ".", exist_ok=True)
     while True:
-        folder = os.path.join(model_dir, f"{name.lower()}{now:%Y%m%dT%H%M}")
-        if not os.path.isdir(folder) or not any(map(_is_of_a_run, os.listdir(folder))):
+        try:
+            os.mkdir(folder)
             return folder
-        now += timedelta(minutes=1)
+        except FileExistsError:
+            folder = _a_minute_later(folder)
+
+
+def _a_minute_later(folder):
+    length = len("yyyymmddThhmm")
+    minute = datetime.strptime(folder[-length:], _MINUTE) + timedelta(minutes=1)
+    return folder[:-length] + format(minute, _MINUTE)
 
 
 # --- the JSON beside a checkpoint -----------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 import numpy as np
@@ -11,8 +12,10 @@ from frcnn.config import Config
 from frcnn.errors import CheckpointError, ConfigError
 from frcnn.runs import (
     checkpoint_path,
+    claim_folder,
     epoch_of,
     find_last,
+    goes_on,
     is_run_folder,
     load_metadata,
     metadata_path,
@@ -76,6 +79,16 @@ def test_find_last_takes_the_newest_runs_highest_epoch(tmp_path):
     assert find_last(tmp_path, "ury2").endswith("mask_rcnn_ury2_0001.h5")
 
 
+def test_find_last_of_any_name_is_the_newest_by_date(tmp_path):
+    make(tmp_path / "ury20180101T0000", "mask_rcnn_ury_0050.h5")
+    make(tmp_path / "cells20180101T0001", "mask_rcnn_cells_0003.h5")
+    make(tmp_path / "zebra20170101T0000", "mask_rcnn_zebra_0009.h5")
+    make(tmp_path / "empty20190101T0000")
+    make(tmp_path / "notes", "mask_rcnn_ury_0099.h5")
+    assert find_last(tmp_path).endswith("mask_rcnn_cells_0003.h5")
+    assert find_last(tmp_path, "ury").endswith("mask_rcnn_ury_0050.h5")
+
+
 def test_find_last_passes_over_a_run_that_wrote_nothing(tmp_path):
     make(tmp_path / "ury20180101T0000", "mask_rcnn_ury_0050.h5")
     make(tmp_path / "ury20190101T0000", "config.json")
@@ -92,8 +105,13 @@ def test_find_last_without_anything_says_so(tmp_path):
         find_last(tmp_path / "absent", "ury")
     with pytest.raises(FileNotFoundError, match="no run folder of 'ury'"):
         find_last(tmp_path, "ury")
+    with pytest.raises(FileNotFoundError, match=r"no run folder, as ury20180101T0000;"):
+        find_last(tmp_path)
+    make(tmp_path / "cells20180101T0000", "mask_rcnn_cells_0001.h5")
+    with pytest.raises(FileNotFoundError, match=r"of 'ury', .* only those of 'cells'"):
+        find_last(tmp_path, "ury")
     make(tmp_path / "ury20180101T0000")
-    with pytest.raises(FileNotFoundError, match="none with a checkpoint"):
+    with pytest.raises(FileNotFoundError, match="1 run folders of 'ury', none with a checkpoint"):
         find_last(tmp_path, "ury")
 
 
@@ -103,6 +121,7 @@ def test_find_last_without_anything_says_so(tmp_path):
 def test_a_run_goes_on_in_its_own_folder(tmp_path):
     folder = make(tmp_path / "here" / "ury20180101T0000", "mask_rcnn_ury_0050.h5")
     path = folder / "mask_rcnn_ury_0050.h5"
+    assert goes_on(path, "ury") and not goes_on(path, "cells") and not goes_on(None, "ury")
     assert run_folder(tmp_path / "logs", "ury", path) == str(folder)
 
 
@@ -122,23 +141,28 @@ def test_else_a_new_folder_with_the_minute_in_its_name(tmp_path, path):
     assert not os.path.exists(folder)
 
 
-def test_a_new_run_never_writes_over_another_of_the_same_minute(tmp_path):
+def test_a_new_run_never_gets_the_folder_of_another(tmp_path):
     now = datetime(2026, 12, 31, 23, 59)
     make(tmp_path / "ury20261231T2359", "mask_rcnn_ury_0001.h5")
     assert run_folder(tmp_path, "ury", now=now) == str(tmp_path / "ury20270101T0000")
-    make(tmp_path / "ury20270101T0000", "events.out")  # no checkpoint to lose
-    assert run_folder(tmp_path, "ury", now=now) == str(tmp_path / "ury20270101T0000")
+    make(tmp_path / "ury20270101T0000")  # of a run that has written nothing yet
+    assert run_folder(tmp_path, "ury", now=now) == str(tmp_path / "ury20270101T0001")
 
 
-@pytest.mark.parametrize("name", [
-    "mask_rcnn_ury_0000.h5", "mask_rcnn_ury_0012.h5", "plan.json", "history.json"])
-def test_a_run_before_its_first_epoch_has_its_folder_to_itself(tmp_path, name):
-    now = datetime(2026, 1, 2, 3, 4)
-    first = run_folder(tmp_path, "ury", now=now)
-    make(tmp_path / os.path.basename(first), name)
-    second = run_folder(tmp_path, "ury", now=now)
-    assert second == str(tmp_path / "ury20260102T0305")
-    assert first != second
+def test_of_runs_that_start_at_once_each_claims_its_own_folder(tmp_path):
+    wanted = run_folder(tmp_path / "logs", "ury", now=datetime(2026, 1, 2, 3, 58))
+    with ThreadPoolExecutor(6) as pool:
+        claimed = list(pool.map(claim_folder, [wanted] * 6))
+    assert sorted(map(os.path.basename, claimed)) == [
+        f"ury20260102T{minute}" for minute in ("0358", "0359", "0400", "0401", "0402", "0403")]
+    assert sorted(claimed) == sorted(map(str, (tmp_path / "logs").iterdir()))
+    make(tmp_path / "logs" / "ury20260102T0402", "mask_rcnn_ury_0001.h5")
+    assert find_last(tmp_path / "logs", "ury").endswith("ury20260102T0402/mask_rcnn_ury_0001.h5")
+
+
+def test_a_folder_of_another_kind_of_name_is_taken_as_it_is(tmp_path):
+    folder = str(tmp_path / "my own" / "place")
+    assert claim_folder(folder) == claim_folder(folder) == folder and os.path.isdir(folder)
 
 
 # --- metadata -------------------------------------------------------------------------------

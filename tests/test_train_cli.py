@@ -236,6 +236,21 @@ def test_last_finds_the_newest_run_of_the_name(tmp_path):
     assert start.path == newest and start.epoch == 2
 
 
+def test_detection_and_evaluation_take_the_newest_run_of_any_name(tmp_path):
+    checkpoint(tmp_path / "ury20180101T0000", 4, epoch=50, names=NAMES)
+    assert starts.find_trained("last", tmp_path).epoch == 50
+    newest = checkpoint(tmp_path / "cells20200101T0000", 4, epoch=9, names=NAMES)
+    assert starts.find_trained("last", tmp_path).path == newest
+
+
+def test_last_follows_a_name_that_was_set(capsys, coco_folder, tmp_path):
+    arguments = ["--dataset", coco_folder, "--model", "last", "--logs", tmp_path]
+    checkpoint(tmp_path / "ury20180101T0000", 4, names=NAMES)
+    assert "'mine'" in fails(capsys, train.main, *arguments, "--set", "NAME=mine")
+    checkpoint(tmp_path / "mine20200101T0000", 8, names=[*NAMES, *"abcd"])
+    assert "mine2020" in fails(capsys, train.main, *arguments, "--set", "NAME=mine")
+
+
 def test_stages(tmp_path):
     def stages(model, *arguments):
         options = parse("--dataset", "d", "--model", model, *arguments)
@@ -375,6 +390,18 @@ def test_ctrl_c_in_the_middle_of_training(coco_folder, tmp_path):
     assert "Traceback" not in out + err
     named = Path(re.search(r"last checkpoint is (\S+\.h5)", out.splitlines()[-1])[1])
     assert named == max(logs.glob("*/*.h5"))
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_ends_with_one_line(coco_folder, tmp_path, capsys):
+    assert train.main(["--dataset", str(coco_folder), "--logs", str(tmp_path), "--epochs", "3",
+                       "--learning-rate", "1e30", *TINY]) == 2
+    captured = capsys.readouterr()
+    last = captured.err.splitlines()[-1]
+    assert re.match(r"train.py: error: .* epoch 1.* lower learning rate .*no checkpoint", last)
+    assert "Traceback" not in captured.out + captured.err
+    (folder,) = tmp_path.glob("ury2*")
+    assert not list(folder.glob("*.h5"))
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ class Detector(keras.Model):
         self.loss_means = [keras.metrics.Mean(name=name) for name in LOSS_NAMES]
 
     def call(self, inputs, training=None, mask=None):
+        """Outputs of the graph for its inputs; `training_graph`, `inference_graph` name them."""
         with frcnn_ops.portable_kernels(bool(self.jit_compile)):
             return super().call(inputs, training=training, mask=mask)
 

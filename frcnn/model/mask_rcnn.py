@@ -44,7 +44,6 @@ class MaskRCNN:
         self.anchors = None
         self._anchor_cache = {}
         self._weights_are_random = True
-        self._saver = None
         self.set_log_dir()
         self.keras_model = self.build(mode, config)
 
@@ -105,9 +104,26 @@ class MaskRCNN:
     def set_log_dir(self, model_path=None):
         """Sets log_dir, checkpoint_path and epoch, from a checkpoint's path or for a new run."""
         self.epoch = runs.epoch_of(model_path) if model_path else 0
-        self.log_dir = runs.run_folder(self.model_dir, self._run_name, model_path)
+        self._starting_checkpoint = str(model_path) if self.epoch else None
+        self._log_dir_is_ours = runs.goes_on(model_path, self._run_name)
+        self._use_log_dir(runs.run_folder(self.model_dir, self._run_name, model_path))
+
+    def make_log_dir(self):
+        """Makes the run's folder; `train` does so by itself. Returns its path.
+
+        When another run has taken the folder of a new one since `set_log_dir`, this one moves on
+        to the next free minute, and log_dir and checkpoint_path with it.
+        """
+        if not self._log_dir_is_ours:
+            self._use_log_dir(runs.claim_folder(self.log_dir))
+            self._log_dir_is_ours = True
+        Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+        return self.log_dir
+
+    def _use_log_dir(self, folder):
+        self.log_dir = folder
         self.checkpoint_path = str(
-            Path(self.log_dir) / f"mask_rcnn_{self._run_name.lower()}_*epoch*.h5")
+            Path(folder) / f"mask_rcnn_{self._run_name.lower()}_*epoch*.h5")
 
     @property
     def _run_name(self):
@@ -146,6 +162,7 @@ class MaskRCNN:
 
         Raises:
             ValueError: an argument is unfit. DatasetError, ImageError: the data are.
+            TrainingDiverged: the loss became infinite or no number.
         """
         self._check_training(learning_rate, epochs, schedule)
         chosen = self.set_trainable(training.layer_pattern(layers))
@@ -155,15 +172,17 @@ class MaskRCNN:
         rate = self._learning_rate(learning_rate, schedule, len(batches), start, epochs)
         self.compile(rate, jit_compile=jit_compile)
 
-        Path(self.log_dir).mkdir(parents=True, exist_ok=True)
+        self.make_log_dir()
         log.info("epochs %d to %d, %d layers, checkpoints in %s", self.epoch + 1, epochs,
                  len(chosen), self.log_dir)
         saver = training.SaveCheckpoint(self.log_dir, self._run_name, self.config, train_dataset)
         history = training.WriteHistory(self.log_dir, self.epoch)
+        guard = training.StopWhenDiverged(
+            lambda: saver.last or self.last_checkpoint or self._starting_checkpoint)
         try:
             self.keras_model.fit(
                 batches, validation_data=val_batches, initial_epoch=self.epoch, epochs=epochs,
-                callbacks=[saver, history, *training.tensorboard(self.log_dir),
+                callbacks=[guard, saver, history, *training.tensorboard(self.log_dir),
                            *(custom_callbacks or [])],
                 verbose=verbose, shuffle=False)  # the loader shuffles, from its seed
         except Exception as error:

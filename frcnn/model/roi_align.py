@@ -36,6 +36,8 @@ class PyramidROIAlign(keras.layers.Layer):
 
     def call(self, inputs):
         boxes, maps = ops.cast(inputs[0], "float32"), inputs[1:]
+        # A diverging network predicts boxes that are no numbers; as cells they would lie outside.
+        boxes = ops.where(ops.isnan(boxes), 0.0, boxes)
         shapes = [tuple(ops.shape(level)[1:3]) for level in maps]
         image_shape = self.image_shape or tuple(4 * side for side in shapes[0])
         level = roi_levels(boxes, image_shape) - FIRST_LEVEL

@@ -1,5 +1,6 @@
 """How a detector is trained: which layers, which step size, and what each epoch leaves behind."""
 
+import importlib.util
 import json
 import logging
 import math
@@ -7,10 +8,12 @@ import re
 from pathlib import Path
 
 import keras
+import numpy as np
 from keras import ops
 
 from frcnn import runs
 from frcnn.checkpoints import save_weights
+from frcnn.errors import TrainingDiverged
 from frcnn.files import replacing
 
 log = logging.getLogger(__name__)
@@ -133,6 +136,46 @@ def compile_detector(model, config, learning_rate, momentum=None, jit_compile="a
 # --- callbacks --------------------------------------------------------------------------------
 
 
+class StopWhenDiverged(keras.callbacks.Callback):
+    """Ends training with TrainingDiverged once the loss, or a weight, is infinite or no number.
+
+    It stands before SaveCheckpoint in the list, so that no spoiled weights are ever written: a
+    step may spoil them although the loss that it began with was still a number.
+
+    Args:
+        last_good: a function without arguments: the path of the last checkpoint, or None.
+    """
+
+    def __init__(self, last_good):
+        super().__init__()
+        self.last_good = last_good
+        self.epoch = 0
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = float((logs or {}).get("loss", 0.0))  # a mean, which stays spoiled once it is
+        if not math.isfinite(loss):
+            steps = (self.params or {}).get("steps")
+            self._stop(f"The loss became {loss} in epoch {self.epoch + 1}, step {batch + 1}"
+                       + (f" of {steps}" if steps else ""))
+
+    def on_epoch_end(self, epoch, logs=None):
+        for weight in self.model.weights:
+            if not np.isfinite(ops.convert_to_numpy(ops.cast(weight, "float32"))).all():
+                self._stop(f"The weights of {weight.path} are no numbers at the end of epoch "
+                           f"{epoch + 1}")
+
+    def _stop(self, what):
+        rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        last = self.last_good()
+        raise TrainingDiverged(
+            f"{what}: training diverged. Try a lower learning rate (it was {rate:.3g}) or a "
+            "smaller GRADIENT_CLIP_NORM. "
+            + (f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."))
+
+
 class SaveCheckpoint(keras.callbacks.Callback):
     """After each epoch writes the weights and, beside them, the JSON that detection needs.
 
@@ -191,7 +234,8 @@ class WriteHistory(keras.callbacks.Callback):
             return {}
 
     def on_epoch_end(self, epoch, logs=None):
-        figures = {"epoch": epoch + 1, **{name: float(value) for name, value in logs.items()}}
+        figures = {"epoch": epoch + 1,
+                   **{name: _number(value) for name, value in (logs or {}).items()}}
         count = len(self.history.get("epoch", []))
         for name, value in figures.items():
             # A figure that comes in later, such as a validation loss, has no earlier values.
@@ -199,15 +243,31 @@ class WriteHistory(keras.callbacks.Callback):
         for name in self.history.keys() - figures.keys():
             self.history[name].append(None)
         with replacing(self.path) as temporary:
-            Path(temporary).write_text(json.dumps(self.history, indent=1), encoding="utf-8")
+            Path(temporary).write_text(json.dumps(self.history, indent=1, allow_nan=False),
+                                       encoding="utf-8")
+
+
+def _number(value):
+    """A figure as JSON can hold it: None where it is infinite or no number."""
+    value = float(value)
+    return value if math.isfinite(value) else None
 
 
 def tensorboard(log_dir):
-    """TensorBoard's callback in a list, or an empty list, with a warning, without TensorFlow."""
-    try:
-        import tensorflow  # noqa: F401  Keras's callback writes through it on every backend
-        return [keras.callbacks.TensorBoard(log_dir=str(log_dir), write_graph=False)]
-    except ImportError:
-        log.warning("TensorFlow is not installed, so there are no TensorBoard logs; training goes "
-                    "on, and history.json has the losses.")
+    """TensorBoard's callback in a list, or an empty list, with a warning, without TensorFlow.
+
+    Keras's callback writes through TensorFlow on every backend.
+    """
+    missing = [name for name in ("tensorflow", "tensorboard") if not _is_installed(name)]
+    if missing:
+        log.warning("%s is not installed, so there are no TensorBoard logs; training goes on, and "
+                    "history.json has the losses.", " and ".join(missing))
         return []
+    return [keras.callbacks.TensorBoard(log_dir=str(log_dir), write_graph=False)]
+
+
+def _is_installed(package):
+    try:
+        return importlib.util.find_spec(package) is not None
+    except ValueError:  # a module without a spec, as a stand-in may be
+        return False

@@ -59,6 +59,8 @@ def main(argv=None):
     if artist is not None:
         detections.prove_writable("--pictures", artist.folder)
 
+    print(f"weights       {start.path}", flush=True)
+
     from samples.urinary.report import inference_model
 
     model = inference_model(start.path, config, options.logs)

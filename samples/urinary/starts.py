@@ -46,7 +46,9 @@ class Start:
 
 
 def find(model, logs, name=UrinaryConfig.NAME):
-    """The Start that `--model` asks for; no weights are read yet. `name` is that of the runs.
+    """The Start that `--model` asks for; no weights are read yet.
+
+    `name` is that of the runs among which "last" looks; None is any.
 
     Raises:
         CheckpointError, FileNotFoundError: there is no such file, or none to go on from.
@@ -148,7 +150,7 @@ def check_classes(start, dataset, advice):
 
 
 def find_trained(model, logs, config_path=None):
-    """The Start of a trained detector, for detection and evaluation.
+    """The Start of a trained detector, for detection and evaluation; "last" is a run of any name.
 
     Raises:
         CheckpointError, FileNotFoundError: there is no such file, or no configuration beside it.
@@ -156,7 +158,7 @@ def find_trained(model, logs, config_path=None):
     if model in ("imagenet", "coco", "none"):
         raise CheckpointError(f"--model {model} is no detector trained on your classes; give the "
                               "path of an .h5, or last.")
-    start = find(model, logs)
+    start = find(model, logs, name=None)
     if config_path is not None:
         _read_config(start, Path(config_path))
     if start.config is None:

@@ -154,7 +154,7 @@ def _build(config, start, options, stages):
     loaded = starts.load(model, start, options.new_head)
     if loaded is not None:
         print(f"weights       {loaded}")
-    plan.save(stages, model.log_dir)
+    plan.save(stages, model.make_log_dir())
     print(f"log folder    {model.log_dir}", flush=True)
     return model
 
@@ -206,7 +206,8 @@ def main(argv=None):
 def run(options, sample):
     """Trains and evaluates as the options of `build_parser` say; returns the exit code."""
     began = time.monotonic()
-    start = starts.find(options.model, options.logs, sample.config.NAME)
+    name = dict(options.settings).get("NAME", sample.config.NAME)
+    start = starts.find(options.model, options.logs, name)
     if options.new_head:
         start.epoch = 0  # a run of its own, whatever the file's name says
     stages = plan.make(options, start, sample.epochs)

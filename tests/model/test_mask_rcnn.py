@@ -10,7 +10,7 @@ import pytest
 from model_tools import Rectangles, array, one_batch, prefer_objects, small_config
 
 from frcnn.dataset import CocoDataset
-from frcnn.errors import CheckpointError, DatasetError
+from frcnn.errors import CheckpointError, DatasetError, TrainingDiverged
 from frcnn.model.mask_rcnn import MaskRCNN
 from frcnn.runs import load_metadata
 
@@ -98,6 +98,29 @@ def test_a_checkpoint_loaded_again_detects_the_same(run, tmp_path):
     for model in (loaded, copied):
         prefer_objects(model)
     for ours, theirs in zip(loaded.detect(images), copied.detect(images)):
+        assert len(ours["scores"]) > 0
+        for name, value in ours.items():
+            np.testing.assert_array_equal(value, theirs[name])
+
+
+@pytest.mark.slow
+def test_a_densenet_checkpoint_loaded_again_detects_the_same(tmp_path):
+    settings = {"BACKBONE": "densenet121", "COMPUTE_BACKBONE_SHAPE": None}
+    model = training_model(tmp_path, **settings)
+    model.train(Rectangles([(128, 128)] * 2), None, 0.01, epochs=1, layers="all", verbose=0,
+                workers=1)
+    config = load_metadata(model.last_checkpoint).config()
+    assert config.BACKBONE == "densenet121"
+    trained = {layer.name: layer.get_weights() for layer in model.get_trainable_layers()}
+    loaded, copied = (MaskRCNN("inference", config, tmp_path, seed=seed) for seed in (1, 2))
+    assert loaded.load_weights(model.last_checkpoint).missing == []
+    for layer in copied.get_trainable_layers():
+        layer.set_weights(trained[layer.name])
+    results = []
+    for detector in (loaded, copied):
+        prefer_objects(detector)
+        results.append(detector.detect(noise([(128, 128), (200, 150)])))
+    for ours, theirs in zip(*results):
         assert len(ours["scores"]) > 0
         for name, value in ours.items():
             np.testing.assert_array_equal(value, theirs[name])
@@ -199,6 +222,33 @@ def test_an_error_of_the_data_comes_out_as_itself(tmp_path):
     with pytest.raises(DatasetError, match="a box that is not finite"):
         model.train(Broken([(128, 128)] * 2), None, 0.01, epochs=1, layers="all", verbose=0)
     assert model.last_checkpoint is None and model.epoch == 0
+
+
+def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path):
+    def spoil(epoch, logs):
+        if epoch == 1:
+            kernel = model.keras_model.get_layer("fpn_p2").kernel
+            kernel.assign(array(kernel) * np.nan)
+
+    model = training_model(tmp_path)
+    with pytest.raises(TrainingDiverged, match=r"epoch 2, step 1 of 1\D.*mask_rcnn_small_0001\.h5"):
+        model.train(Rectangles([(128, 128)] * 2), None, 0.01, epochs=3, layers="all", verbose=0,
+                    workers=1,
+                    custom_callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=spoil)])
+    assert model.epoch == 1 and model.last_checkpoint == model.find_last()
+    assert [path.name for path in Path(model.log_dir).glob("*.h5")] == ["mask_rcnn_small_0001.h5"]
+    assert json.loads((Path(model.log_dir) / "history.json").read_text())["epoch"] == [1]
+
+
+def test_runs_that_start_in_one_minute_have_folders_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.setattr(MaskRCNN, "build", lambda *_: None)
+    first, second = training_model(tmp_path), training_model(tmp_path)
+    assert first.make_log_dir() != second.make_log_dir()
+    assert Path(second.checkpoint_path).parent == Path(second.log_dir)
+    assert first.make_log_dir() == first.log_dir
+    assert len(list(tmp_path.iterdir())) == 2
+    first.set_log_dir(f"{second.log_dir}/mask_rcnn_small_0003.h5")  # goes on there
+    assert first.make_log_dir() == second.log_dir and first.epoch == 3
 
 
 def test_what_train_refuses(detecting, tmp_path):

@@ -144,3 +144,13 @@ def test_a_symbolic_call_keeps_unknown_sides():
     maps = [keras.Input((None, None, 8)) for _ in LEVELS]
     pooled = PyramidROIAlign([7, 7])([keras.Input((20, 4)), *maps])
     assert pooled.shape == (None, 20, 7, 7, 8)
+
+
+def test_boxes_that_are_no_numbers_count_as_padding():
+    """As a diverging network predicts them; as places in memory they would end the program."""
+    maps, boxes = random_pyramid(batch=1), random_boxes(batch=1, count=4)
+    expected = boxes.copy()
+    boxes[0, 1], boxes[0, 2, 3] = np.nan, np.nan
+    expected[0, 1], expected[0, 2, 3] = 0, 0
+    np.testing.assert_array_equal(align((7, 7), (192, 128), boxes, maps),
+                                  align((7, 7), (192, 128), expected, maps))
