@@ -71,6 +71,31 @@ def test_a_new_figure_has_the_images_proportions(shape):
     assert (width > height) == (shape[1] > shape[0])
 
 
+def test_a_thumbnail_has_a_small_figure():
+    ax = visualize.display_instances(np.zeros((64, 64, 3), np.uint8), [], [], NAMES)
+    assert max(ax.figure.get_size_inches()) < 8
+    ax = visualize.display_instances(np.zeros((720, 1280, 3), np.uint8), [], [], NAMES)
+    assert max(ax.figure.get_size_inches()) == pytest.approx(16)
+
+
+def test_outlines_on_the_rim_are_seen_in_full_and_those_outside_are_not():
+    ax = visualize.display_instances(GRAY, [[0, 0, 100, 200], [50, 150, 90, 260]], [1, 1], NAMES)
+    assert [patch.get_clip_on() for patch in ax.patches] == [False, True]
+
+
+def test_dashed_outlines_show_on_dark_images(tmp_path):
+    """Something much brighter than the ground lies along every kind of line."""
+    boxes = np.array([[20, 20 + 90 * i, 80, 90 + 90 * i] for i in range(3)])
+    ax = visualize.draw_boxes(np.zeros((100, 300, 3), np.uint8), boxes, visibilities=[0, 1, 2],
+                              colors=["#000060"] * 3)
+    ax.figure.savefig(tmp_path / "dark.png", dpi=100)
+    pixels = np.asarray(Image.open(tmp_path / "dark.png").convert("L")).astype(float)
+    row = round(pixels.shape[0] / 2)
+    for left, right in ((0.1, 0.33), (0.38, 0.62), (0.67, 0.9)):
+        band = pixels[row - 30:row + 30, int(left * pixels.shape[1]):int(right * pixels.shape[1])]
+        assert band.max() > 70
+
+
 def test_pixels_lie_at_their_edges(tmp_path):
     """A box around bright pixels frames them exactly, on the file too."""
     image = np.zeros((40, 60, 3), np.uint8)
@@ -131,7 +156,9 @@ def test_lines_and_labels_shrink_with_the_number_of_objects():
     image = np.full((1000, 1000, 3), 230, np.uint8)
     few = visualize.display_instances(image, boxes[:5], [1] * 5, NAMES)
     many = visualize.display_instances(image, boxes, [1] * 300, NAMES)
-    assert few.texts[0].get_fontsize() > many.texts[0].get_fontsize() >= 4.5
+    assert few.texts[0].get_fontsize() > many.texts[0].get_fontsize() >= 5
+    small = visualize.display_instances(image, boxes[:5], [1] * 5, NAMES, figsize=(5, 5))
+    assert 12 >= few.texts[0].get_fontsize() > small.texts[0].get_fontsize() >= 8
     assert few.patches[0].get_linewidth() > many.patches[0].get_linewidth() >= 0.7
 
 

@@ -1,5 +1,7 @@
 """Pictures on images: which boxes, labels and colours are drawn."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -116,8 +118,16 @@ def test_differences_tell_hits_misses_mistakes_and_ignored():
     assert len(outlines(ax, NEUTRAL)) == 2
     assert texts(ax) == ["cryst", "eryth", "cast 0.90 / 1.00", "cryst 0.80, is eryth", "cast 0.70",
                          "cryst 0.60"]
-    assert legend_texts(ax) == ["1 hit (score / IoU)", "2 missed", "2 false",
+    assert legend_texts(ax) == ["1 hit (score / IoU; truth dotted)", "2 missed", "2 false",
                                 "ignored region, 1 detection in it"]
+
+
+def test_hits_among_many_objects_have_short_labels():
+    boxes = np.tile(BOXES, (20, 1)) + np.arange(60)[:, None]
+    ax = visualize.display_differences(GRAY, boxes, [1] * 60, boxes, [1] * 59 + [2], [0.9] * 60,
+                                       NAMES)
+    assert texts(ax) == ["cast"] * 60 + ["cryst 0.90, is cast"]  # the first is the missed one's
+    assert legend_texts(ax) == ["59 hit (truth dotted)", "1 missed", "1 false"]
 
 
 def test_differences_without_truth_or_detections():
@@ -142,6 +152,17 @@ def test_images_lie_in_a_grid(count, rows, columns):
     assert (len(tops), len(lefts)) == (rows, columns)
     assert min(ax.get_position().y0 for ax in figure.axes) >= 0
     assert visualize.display_images([]).axes == []
+
+
+def test_long_titles_keep_to_their_own_image():
+    names = ["short", "x" * 70 + ".png", "y" * 200 + ".jpg"]
+    figure = visualize.display_images([GRAY] * 3, names)
+    figure.canvas.draw()
+    extents = [ax.title.get_window_extent() for ax in figure.axes]
+    assert all(left.x1 < right.x0 for left, right in pairwise(extents))
+    shown = [ax.get_title() for ax in figure.axes]
+    assert shown[0] == "short" and "…" in shown[2]
+    assert shown[1].endswith(".png") and shown[2].endswith(".jpg")
 
 
 def test_gray_images_take_a_colour_map():

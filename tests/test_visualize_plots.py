@@ -1,5 +1,7 @@
 """Curves and matrices: what lines, cells and names they hold."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -43,6 +45,14 @@ def test_losses_of_a_run_that_went_on_keep_their_epochs():
     assert visualize.plot_losses({"loss": [2.0, 1.0]}, epochs=[8, 9]).lines[0].get_xdata()[0] == 8
 
 
+def test_a_single_epoch_has_whole_numbers_and_hollow_validation():
+    ax = visualize.plot_losses({"loss": [2.0], "val_loss": [2.5]}, epochs=[7])
+    ax.figure.canvas.draw()
+    assert {label.get_text() for label in ax.get_xticklabels()} <= {"6", "7", "8"}
+    training, validation = ax.lines
+    assert training.get_markerfacecolor() == "black" != validation.get_markerfacecolor()
+
+
 def test_losses_of_an_empty_history():
     assert len(visualize.plot_losses({}).lines) == 0
 
@@ -61,12 +71,29 @@ def test_precision_and_recall_by_class_put_the_best_first():
               "eryth": {"class_id": 3, "AP": 0.9, "recalls": recalls,
                         "precisions": np.full(101, 0.9)}}
     ax = visualize.plot_precision_recall_by_class(curves)
-    assert legend_texts(ax) == ["eryth  0.900", "cast  0.500"]
-    eryth, cast = ax.lines
+    assert legend_texts(ax) == ["0.900  eryth", "0.500  cast", "0.700  mean"]
+    assert ax.get_legend().get_title().get_text() == "AP"
+    eryth, cast, mean = ax.lines
+    np.testing.assert_allclose(mean.get_ydata()[[0, 50, 51, 100]], [0.95, 0.95, 0.45, 0.45])
     assert (eryth.get_color(), cast.get_color()) == \
         (visualize.class_color(3), visualize.class_color(1))
     assert cast.get_xdata()[-1] == pytest.approx(0.51) and cast.get_ydata()[-1] == 0
     assert len(visualize.plot_precision_recall_by_class({}).lines) == 0
+    curves["cast"]["iou_threshold"] = 0.75
+    alone = visualize.plot_precision_recall_by_class({"cast": curves["cast"]})
+    assert legend_texts(alone) == ["0.500  cast"]
+    assert alone.get_legend().get_title().get_text() == "AP at IoU 0.75"
+
+
+def test_the_legend_of_many_classes_is_as_high_as_the_plot():
+    recalls = np.linspace(0, 1, 101)
+    ax = visualize.plot_precision_recall_by_class({
+        f"class {i} {'x' * 50}": {"class_id": i, "AP": i / 100, "recalls": recalls,
+                                  "precisions": np.full(101, i / 100)} for i in range(1, 81)})
+    ax.figure.canvas.draw()
+    assert ax.get_legend().get_window_extent().height < 1.15 * ax.get_window_extent().height
+    assert max(map(len, legend_texts(ax))) < 40  # a long name is cut, with a sign of it
+    assert legend_texts(ax)[0].endswith("…")
 
 
 def test_overlaps_name_matches_and_mistakes():
@@ -78,6 +105,17 @@ def test_overlaps_name_matches_and_mistakes():
     np.testing.assert_array_equal(ax.images[0].get_array(), overlaps)
     strict = visualize.plot_overlaps([1, 3], [1, 2], [0.95, 0.5], overlaps, NAMES, threshold=0.8)
     assert texts(strict)[2] == "0.70"
+
+
+def test_overlaps_of_many_objects_name_only_what_matters():
+    overlaps = np.zeros((70, 70))
+    overlaps[0, 0], overlaps[1, 1], overlaps[2, 2] = 0.9, 0.7, 0.3
+    ids = np.ones(70, int)
+    ax = visualize.plot_overlaps(ids, [1, 2, *ids[2:]], np.ones(70), overlaps, NAMES)
+    assert texts(ax) == ["0.90", "0.70 ×"]
+    ax.figure.canvas.draw()
+    labels = [label.get_window_extent() for label in ax.get_yticklabels()]
+    assert all(low.y0 >= high.y1 - 1 for low, high in pairwise(labels))
 
 
 @pytest.mark.parametrize("objects, detections", [(0, 0), (2, 0), (0, 2)])
@@ -97,6 +135,14 @@ def test_confusion_shows_counts_and_shares_with_misses_last():
     assert cells == {(0, 0): "8\n80%", (0, 2): "1\n10%", (0, 3): "1\n10%", (1, 1): "4\n100%",
                      (3, 0): "5"}
     np.testing.assert_allclose(ax.images[0].get_array()[0], [0.8, 0, 0.1, 0.1])
+
+
+def test_shares_that_are_not_quite_all_or_nothing_do_not_read_so():
+    counts = np.array([[0, 0, 0], [0, 999, 1], [0, 0, 5]])
+    ax = visualize.plot_confusion_matrix(counts, NAMES[:3])
+    assert texts(ax) == ["999\n>99%", "1\n<1%", "5\n100%"]
+    many = visualize.plot_confusion_matrix(np.diag(np.arange(31)), ["BG", *"a" * 30])
+    assert texts(many)[:2] == ["1", "2"]  # no room for shares, the shades tell them
 
 
 def test_plots_draw_on_given_axes():

@@ -18,9 +18,10 @@ def precision_recall_curves(dataset, results, image_ids=None, max_detections=100
         iou_threshold: least IoU of a hit.
 
     Returns:
-        dict: class name → `class_id`, `AP` (float), `recalls`, `precisions` (float64 `[101]`, never
-        rising, 0 beyond the highest recall) and `scores` (float64 `[101]`, the score threshold that
-        reaches the recall, 0 beyond it). A class without objects is left out.
+        dict: class name → `class_id`, `iou_threshold`, `AP` (float), `recalls`, `precisions`
+        (float64 `[101]`, never rising, 0 beyond the highest recall) and `scores` (float64 `[101]`,
+        the score threshold that reaches the recall, 0 beyond it). A class without objects is left
+        out.
     """
     evaluation = run_coco(dataset, results, image_ids_of(dataset, image_ids), max_detections,
                           iou_thresholds=[iou_threshold])
@@ -31,6 +32,7 @@ def precision_recall_curves(dataset, results, image_ids=None, max_detections=100
         if (precisions[:, column] > -1).all():
             curves[labels[class_id]] = {
                 "class_id": int(class_id),
+                "iou_threshold": float(iou_threshold),
                 "AP": float(precisions[:, column].mean()),
                 "recalls": np.array(evaluation.params.recThrs),
                 "precisions": precisions[:, column],

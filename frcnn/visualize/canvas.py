@@ -20,6 +20,7 @@ PALETTE = ("#d81e1e", "#1259c3", "#0b7d3b", "#9a2fc2", "#c95a00", "#00808a", "#c
            "#6b4a12", "#4038d0", "#5c7a00", "#8c0f3a", "#3f5566")
 NEUTRAL = "#555555"
 MARGIN = 0.35  # inches around the axes of a figure made here
+FINEST = 10  # pixels of an image in an inch, at least: a thumbnail does not fill a whole screen
 _FILE_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 
 
@@ -106,11 +107,14 @@ def _has_windows():
 
 
 def image_axes(image, figsize, ax=None):
-    """Axes for one image: `ax`, or a new figure of the image's proportions within `figsize`."""
+    """Axes for one image: `ax`, or a new figure of the image's proportions within `figsize`.
+
+    The figure of a tiny image is smaller, so that its labels are not lost among its pixels.
+    """
     if ax is not None:
         return ax
     height, width = np.shape(image)[:2]
-    scale = min((figsize[0] - 2 * MARGIN) / width, (figsize[1] - 2 * MARGIN) / height)
+    scale = min((figsize[0] - 2 * MARGIN) / width, (figsize[1] - 2 * MARGIN) / height, 1 / FINEST)
     size = (width * scale + 2 * MARGIN, height * scale + 2 * MARGIN)
     figure = new_figure(size)
     return figure.add_axes([MARGIN / size[0], MARGIN / size[1],
@@ -131,7 +135,22 @@ def show_image(ax, image, title="", **options):
     ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     ax.set_frame_on(False)
     if title:
-        ax.set_title(title, fontsize=11, pad=5)
+        _shorten(ax.set_title(title, fontsize=11, pad=5), ax)
+
+
+def _shorten(title, ax):
+    """Makes a title as narrow as its axes: in smaller type, then with "…" for its middle."""
+    def excess():
+        return title.get_window_extent().width / room
+
+    ax.apply_aspect()
+    text, room = title.get_text(), ax.get_window_extent().width
+    size = title.get_fontsize()
+    title.set_fontsize(float(np.clip(0.97 * size / excess(), 8, size)))
+    kept = len(text)
+    while excess() > 1 and kept > 8:
+        kept = min(kept - 1, int(kept / excess()))
+        title.set_text(f"{text[:(kept + 1) // 2]}…{text[len(text) - kept // 2:]}")
 
 
 # --- boxes and labels -----------------------------------------------------------------------
@@ -154,7 +173,9 @@ class Brush:
         extent, dots = ax.get_window_extent(), ax.figure.figure.dpi / 72
         room = math.sqrt(extent.width * extent.height / max(count, 1)) / dots
         self.linewidth = float(np.clip(room / 50, 0.7, 1.8))
-        self.fontsize = float(np.clip(room / 8, 4.5, 9))
+        # A large figure is looked at from afar, or scaled down: its labels may be larger.
+        side = max(extent.width, extent.height) / dots
+        self.fontsize = float(np.clip(room / 8, 5, np.clip(side / 90, 9, 12)))
         self._right, self._bottom = ax.get_xlim()[1], ax.get_ylim()[0]
         # image pixels of one dot of the figure, down and across
         self._dot = np.array([self._bottom / extent.height, self._right / extent.width])
@@ -168,10 +189,14 @@ class Brush:
         halo = withStroke(linewidth=1.7 * linewidth, foreground="white", alpha=0.55 * alpha)
         outline = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color,
                             linestyle=style, linewidth=linewidth, alpha=alpha,
-                            path_effects=[halo] if style == "solid" else None)
+                            path_effects=[halo])
         if style == "solid":
             self._objects.append((y1, x1, y2, x2))
-        return self.ax.add_patch(outline)
+        self.ax.add_patch(outline)
+        # An outline on the image's rim is seen in full; what lies outside the image is not.
+        inside = min(y1, x1) >= -1 and y2 <= self._bottom + 1 and x2 <= self._right + 1
+        outline.set_clip_on(not inside)
+        return outline
 
     def label(self, box, text, color, alpha=0.85):
         """Adds a label to `box` [4] in pixels, above it if there is room; returns the Text."""

@@ -178,6 +178,9 @@ def display_differences(image, gt_boxes, gt_class_ids, pred_boxes, pred_class_id
                         legend=True):
     """Truth against detections: hits (with score / IoU), missed objects, false detections.
 
+    A hit's true box is dotted. Where there are many objects, the labels of hits give the class
+    only, so that the mistakes stand out.
+
     Args:
         image: `[H, W, 3]`.
         gt_boxes: `[G, 4]` pixels.
@@ -203,21 +206,25 @@ def display_differences(image, gt_boxes, gt_class_ids, pred_boxes, pred_class_id
     truth = (np.asarray(gt_boxes).reshape(-1, 4), np.asarray(gt_class_ids, int))
     found = (np.asarray(pred_boxes).reshape(-1, 4)[order], np.asarray(pred_class_ids, int)[order],
              scores[order])
-    brush, labels = Brush(ax, len(truth[0]) + len(order)), []
-    for box, color, style, text in _differences(truth, found, class_names, iou_threshold):
+    brief = len(order) >= LEGEND_FROM
+    drawn = list(_differences(truth, found, class_names, iou_threshold, brief))
+    brush = Brush(ax, sum(bool(text) for *_, text in drawn))
+    for box, color, style, _ in drawn:
         brush.box(box, color, style)
+    for box, color, _, text in drawn:
         if text:
-            labels.append((box, text, color))
-    for label in labels:
-        brush.label(*label)
+            brush.label(box, text, color)
     if legend:
-        add_legend(ax, _difference_entries(ax, crowds=np.any(truth[1] < 0)))
+        add_legend(ax, _difference_entries(ax, np.any(truth[1] < 0), brief))
     show_if_window(made)
     return ax
 
 
-def _differences(truth, found, class_names, iou_threshold):
-    """(box, colour, line style, text) of each object and each detection; these come best first."""
+def _differences(truth, found, class_names, iou_threshold, brief=False):
+    """(box, colour, line style, text) of each object and each detection; these come best first.
+
+    `brief` leaves the numbers out of the hits' labels.
+    """
     gt_match, pred_match, overlaps = compute_matches(*truth, *found, iou_threshold)
     ignored = lies_in_crowd(*truth, *found, iou_threshold)
     partner = match_leftovers(gt_match, pred_match, overlaps, truth[1], iou_threshold)
@@ -231,18 +238,20 @@ def _differences(truth, found, class_names, iou_threshold):
     for i, (box, class_id, score) in enumerate(zip(*found, strict=True)):
         text = caption(class_names, class_id, score)
         if pred_match[i] >= 0:
-            yield box, HIT, "solid", f"{text} / {overlaps[i, int(pred_match[i])]:.2f}"
+            overlap = overlaps[i, int(pred_match[i])]
+            yield box, HIT, "solid", (class_names[class_id] if brief else f"{text} / {overlap:.2f}")
         elif partner[i] >= 0:
             yield box, FALSE, "solid", f"{text}, is {class_names[truth[1][partner[i]]]}"
         else:
             yield box, NEUTRAL if ignored[i] else FALSE, "solid", text
 
 
-def _difference_entries(ax, crowds):
+def _difference_entries(ax, crowds, brief):
     """The legend of `display_differences`, with counts of what was drawn."""
     drawn = [(matplotlib.colors.to_hex(patch.get_edgecolor()), patch.get_linestyle())
              for patch in ax.patches]
-    entries = [(HIT, f"{drawn.count((HIT, 'solid'))} hit (score / IoU)", "solid"),
+    numbers = "" if brief else "score / IoU; "
+    entries = [(HIT, f"{drawn.count((HIT, 'solid'))} hit ({numbers}truth dotted)", "solid"),
                (MISSED, f"{drawn.count((MISSED, 'dashed'))} missed", "dashed"),
                (FALSE, f"{drawn.count((FALSE, 'solid'))} false", "solid")]
     if crowds:

@@ -1,10 +1,14 @@
 """Curves and matrices: losses by epoch, precision against recall, overlaps, confusion."""
 
+import math
+
 import numpy as np
-from matplotlib.ticker import LogLocator, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 
 from frcnn.visualize.canvas import PALETTE, class_color, new_axes
 
+MANY_OVERLAPS = 60  # objects or detections of one image
+MANY_CLASSES = 20
 LOSS_LABELS = {"loss": "total", "rpn_class_loss": "RPN class", "rpn_bbox_loss": "RPN box",
                "mrcnn_class_loss": "head class", "mrcnn_bbox_loss": "head box"}
 
@@ -31,9 +35,10 @@ def plot_losses(history, ax=None, *, epochs=None):
             line = values.get(prefix + name)
             if line is not None and len(line):
                 x = np.arange(1, len(line) + 1) if epochs is None else epochs[-len(line):]
-                ax.plot(x, line, color=color, linestyle=style, markersize=3,
+                ax.plot(x, line, color=color, linestyle=style, markersize=3 if len(line) > 1 else 6,
                         linewidth=2 if name == "loss" else 1.3,
                         marker="o" if len(line) < 30 else None,
+                        markerfacecolor="white" if prefix else color,
                         label=f"{label}, validation" if prefix else label)
     heights = [height for line in ax.get_lines() for height in line.get_ydata()]
     if heights and min(heights) > 0:
@@ -42,9 +47,12 @@ def plot_losses(history, ax=None, *, epochs=None):
         for pick in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
             pick(StrMethodFormatter("{x:g}"))  # 0.1 and 0.2, not powers of ten
     ax.set(xlabel="epoch", ylabel="loss", title="Losses")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     ax.grid(alpha=0.25, which="both")
     if heights:
+        first, last = ax.dataLim.intervalx
+        if first == last:  # a single epoch stands in the middle
+            ax.set_xlim(first - 1, last + 1)
         ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
@@ -74,7 +82,8 @@ def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_nam
     """IoU of each detection (a row) with each object (a column) of one image.
 
     Cells at or above `threshold` are written in bold, marked `match` where the classes agree and
-    `wrong` where they do not.
+    `wrong` where they do not. With more than 60 objects or detections the other cells have no
+    figures, and `×` stands for `wrong`.
 
     Args:
         gt_class_ids: `[G]` int.
@@ -91,24 +100,33 @@ def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_nam
     gt_class_ids, pred_class_ids = np.abs(gt_class_ids).astype(int), np.asarray(pred_class_ids, int)
     overlaps = np.asarray(overlaps, float).reshape(len(pred_class_ids), len(gt_class_ids))
     rows, columns = overlaps.shape
-    ax = new_axes((min(2.5 + 0.55 * columns, 40), min(2 + 0.45 * rows, 40)), ax)
+    many = max(rows, columns) > MANY_OVERLAPS  # cells too small for more than the matches
+    cell = (0.3, 0.2) if many else (0.55, 0.45)
+    ax = new_axes((min(max(2.5 + cell[0] * columns, 5), 60),
+                   min(max(2 + cell[1] * rows, 4), 60)), ax)
     if overlaps.size:
         ax.imshow(overlaps, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for i, j in np.argwhere(overlaps > 0.01):
+    for i, j in np.argwhere(overlaps > (min(threshold, 0.5) - 1e-9 if many else 0.01)):
         over = overlaps[i, j] >= threshold
-        word = ("\nmatch" if gt_class_ids[j] == pred_class_ids[i] else "\nwrong") if over else ""
-        ax.text(j, i, f"{overlaps[i, j]:.2f}{word}", ha="center", va="center", fontsize=7,
+        same = gt_class_ids[j] == pred_class_ids[i]
+        words = ("", " ×") if many else ("\nmatch", "\nwrong")
+        ax.text(j, i, f"{overlaps[i, j]:.2f}{words[not same] if over else ''}", ha="center",
+                va="center", fontsize=6 if many else 7,
                 color="white" if overlaps[i, j] > 0.5 else "black",
                 fontweight="bold" if over else "normal")
-    ax.set_xticks(range(columns), [class_names[i] for i in gt_class_ids], rotation=90, fontsize=8)
+    size = 7 if many else 8
+    ax.set_xticks(range(columns), [class_names[i] for i in gt_class_ids], rotation=90,
+                  fontsize=size)
     ax.set_yticks(range(rows), [f"{class_names[i]} {score:.2f}" for i, score in
-                                zip(pred_class_ids, pred_scores, strict=True)], fontsize=8)
+                                zip(pred_class_ids, pred_scores, strict=True)], fontsize=size)
     ax.set(xlabel="objects", ylabel="detections", title="IoU of detections and objects")
     return ax
 
 
 def plot_precision_recall_by_class(curves, ax=None):
     """Precision against recall over a data set, a line a class, the best AP first in the legend.
+
+    With several classes a black line is the mean of all; its AP is theirs.
 
     Args:
         curves: as `frcnn.evaluate.precision_recall_curves` gives them.
@@ -122,14 +140,23 @@ def plot_precision_recall_by_class(curves, ax=None):
         curve = curves[name]
         # beyond the highest recall precision is 0 by definition: the line falls, and ends
         end = int(np.count_nonzero(curve["precisions"])) + 1
-        ax.plot(curve["recalls"][:end], curve["precisions"][:end], linewidth=1.6,
+        ax.plot(curve["recalls"][:end], curve["precisions"][:end],
+                linewidth=1.6 if len(curves) <= MANY_CLASSES else 1,
                 color=class_color(curve["class_id"]),
-                label=f"{name}  {curve['AP']:.3f}")
+                label=f"{curve['AP']:.3f}  {_brief(name)}")
+    every = list(curves.values())
+    if len(every) > 1:
+        ax.plot(every[0]["recalls"], np.mean([curve["precisions"] for curve in every], axis=0),
+                color="black", linewidth=2.4, linestyle=(0, (4, 1.5)),
+                label=f"{np.mean([curve['AP'] for curve in every]):.3f}  mean")
     ax.set(xlim=(0, 1.02), ylim=(0, 1.05), xlabel="recall", ylabel="precision",
            title="Precision and recall by class")
     ax.grid(alpha=0.25)
-    if curves:
-        ax.legend(title="AP", fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    if every:
+        iou = every[0].get("iou_threshold")
+        ax.legend(title="AP" if iou is None else f"AP at IoU {iou:.2f}", alignment="left",
+                  ncol=math.ceil(len(ax.lines) / (MANY_CLASSES + 2)), columnspacing=1.2,
+                  fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
@@ -143,21 +170,24 @@ def plot_confusion_matrix(counts, class_names, ax=None):
         ax: axes to draw on, or None for a new figure.
 
     Returns:
-        Axes; "missed" is its last column, "no object" its last row, which has no shares.
+        Axes; "missed" is its last column, "no object" its last row, which has no shares. With more
+        than 20 classes the shares are told by the shade alone.
     """
     order = [*range(1, len(counts)), 0]
     counts = np.asarray(counts)[np.ix_(order, order)]
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    totals = counts.sum(axis=1)
+    shares = counts / np.maximum(totals, 1)[:, None]
     shares[-1] = 0
-    side = 2 + 0.75 * len(counts)
+    many = len(counts) > MANY_CLASSES
+    side = 2 + (0.36 if many else 0.75) * len(counts)
     ax = new_axes((side + 0.5, side), ax)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.argwhere(counts > 0):
-        share = f"\n{shares[i, j]:.0%}" if i < len(counts) - 1 else ""
-        ax.text(j, i, f"{counts[i, j]}{share}", ha="center", va="center", fontsize=8,
-                color="white" if shares[i, j] > 0.5 else "black",
+        share = "" if many or i == len(counts) - 1 else f"\n{_percent(counts[i, j], totals[i])}"
+        ax.text(j, i, f"{counts[i, j]}{share}", ha="center", va="center",
+                fontsize=7 if many else 9, color="white" if shares[i, j] > 0.5 else "black",
                 fontweight="bold" if i == j else "normal")
-    names = [class_names[class_id] for class_id in order[:-1]]
+    names = [_brief(class_names[class_id]) for class_id in order[:-1]]
     ax.set_xticks(range(len(order)), [*names, "missed"], rotation=45, ha="right",
                   rotation_mode="anchor")
     ax.set_yticks(range(len(order)), [*names, "no object"])
@@ -165,3 +195,16 @@ def plot_confusion_matrix(counts, class_names, ax=None):
         place(len(order) - 1.5, color="0.4", linewidth=0.8)
     ax.set(xlabel="detected as", ylabel="truth", title="Confusion")
     return ax
+
+
+def _brief(name, length=28):
+    """A class name that leaves room for the plot beside it."""
+    return name if len(name) <= length else f"{name[:length - 1]}…"
+
+
+def _percent(part, whole):
+    """Whole percents; what is not quite nothing or not quite all does not read so."""
+    percent = round(100 * part / whole)
+    if part and not percent:
+        return "<1%"
+    return ">99%" if percent == 100 and part < whole else f"{percent}%"
