@@ -27,7 +27,8 @@ def run_tensors(model, inputs, outputs):
         outputs: list of (name, symbolic tensor), as `model.get_layer(name).output`.
 
     Returns:
-        OrderedDict of NumPy arrays, by name.
+        OrderedDict of NumPy arrays, by name; those of half precision as float32, since plots and
+        much of NumPy know no bfloat16.
     """
     outputs = OrderedDict(outputs)
     for name, tensor in outputs.items():
@@ -38,4 +39,9 @@ def run_tensors(model, inputs, outputs):
     with portable_kernels(bool(inner.jit_compile)):
         results = inner.predict_on_batch(inputs)
     results = results if isinstance(results, (list, tuple)) else [results]
-    return OrderedDict(zip(outputs, map(np.asarray, results)))
+    return OrderedDict(zip(outputs, map(_as_float32, results)))
+
+
+def _as_float32(value):
+    value = np.asarray(value)
+    return value.astype(np.float32) if value.dtype.name in ("bfloat16", "float16") else value

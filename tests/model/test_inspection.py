@@ -43,6 +43,16 @@ def test_tensors_come_back_by_name_in_order(model, names):
         np.testing.assert_array_equal(found["plus_one"], 2 * x + 1)
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_half_precision_comes_as_float32(dtype):
+    x = keras.Input((3,))
+    model = keras.Model(x, layers.Rescaling(2.0, name="doubled", dtype=f"mixed_{dtype}")(x))
+    values = np.array([[1, 2, 3]], np.float32)
+    found = run_tensors(model, values, [("doubled", model.get_layer("doubled").output)])["doubled"]
+    assert model.output.dtype == dtype and found.dtype == np.float32
+    np.testing.assert_array_equal(found, 2 * values)
+
+
 def test_a_tensor_that_is_none_is_named(model):
     with pytest.raises(ValueError, match="'mrcnn_mask' is None"):
         run_tensors(model, np.zeros((1, 3)), [("mrcnn_mask", None)])
