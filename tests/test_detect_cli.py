@@ -124,10 +124,11 @@ def test_pictures(stub, weights, images, tmp_path):
     assert np.asarray(Image.open(shown / "b.png")).std() > 0
 
 
-def test_min_confidence_and_batch_size_reach_the_model(stub, weights, images, tmp_path):
+def test_the_options_reach_the_model(stub, weights, images, tmp_path):
     assert run(images, "--model", weights, "--output", tmp_path / "r.json",
-               "--min-confidence", 0.15, "--batch-size", 3) == 0
+               "--min-confidence", 0.15, "--batch-size", 3, "--precision", "mixed_bfloat16") == 0
     assert stub[0].config.DETECTION_MIN_CONFIDENCE == 0.15
+    assert stub[0].config.PRECISION == "mixed_bfloat16"
     assert stub[0].config.BATCH_SIZE == 3
 
 

@@ -137,6 +137,9 @@ def add_checkpoint_options(parser):
                         help="configuration of the weights (default: the one beside them)")
     parser.add_argument("--batch-size", type=positive_integer, metavar="N",
                         help="images worked on at once (default: as in training)")
+    parser.add_argument("--precision", choices=PRECISIONS,
+                        help="arithmetic; 'auto' is bfloat16 where the processor has it (default: "
+                             "as in training)")
 
 
 def add_skip_bad(parser):

@@ -172,6 +172,8 @@ def detection_config(start, options, **settings):
     """The configuration of a trained detector, with the command line's and other settings."""
     if options.batch_size:
         settings["IMAGES_PER_GPU"] = options.batch_size
+    if options.precision:
+        settings["PRECISION"] = options.precision
     return common.with_settings(start.config, **settings)
 
 
