@@ -28,6 +28,8 @@ class UrinaryConfig(Config):
     RPN_ANCHOR_STRIDE = 2
     POST_NMS_ROIS_TRAINING = 1000
     POST_NMS_ROIS_INFERENCE = 500
+    # Rare classes: the head learns them before the RPN finds them.
+    PROPOSAL_APPEND_GT = True
     MAX_GT_INSTANCES = 200
     DETECTION_MIN_CONFIDENCE = 0.5
     DETECTION_NMS_THRESHOLD = 0.5
