@@ -1,0 +1,83 @@
+"""How fast the library is on this machine.
+
+    python -m benchmarks                  the table of goals and the split by stage, a quarter hour
+    python -m benchmarks SUBJECT          one subject
+    python -m benchmarks SUBJECT --help   its options
+
+Each row is measured in a fresh process with the libraries' own settings. Figures count only on a
+machine that does nothing else.
+"""
+
+import argparse
+import datetime
+import importlib
+import json
+import sys
+from pathlib import Path
+
+from benchmarks import machine, report
+
+SUBJECTS = ("table", "stages", "memory", "start", "scaling", "variants", "gpu")
+DEFAULT = ("table", "stages")
+
+
+def main(arguments=None):
+    """The program; returns 1 if something could not be measured."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments[:1] == ["loader"]:  # which times stages of its own kind, and takes other options
+        return importlib.import_module("benchmarks.loader").main(arguments[1:])
+    named = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
+    if named not in (None, *SUBJECTS):
+        make_parser(()).error(f"there is no subject {named!r}; there are "
+                              + ", ".join([*SUBJECTS, "loader"]))
+    subjects = {name: importlib.import_module(f"benchmarks.{name}")
+                for name in ([named] if named else DEFAULT)}
+    options = make_parser(subjects.values(), named).parse_args(arguments)
+
+    here = machine.describe()
+    everything = {"date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+                  "machine": here, "options": {key: value if not isinstance(value, Path)
+                                               else str(value)
+                                               for key, value in vars(options).items()}}
+    as_text = report.as_markdown if options.markdown else report.as_text
+    print(*machine.sentences(here), sep="\n", flush=True)
+    failures = []
+    for name, subject in subjects.items():
+        sections, everything[name], errors = subject.run(options)
+        for section in sections:
+            print("\n" + as_text(section), flush=True)
+        failures += errors
+        if options.json:  # after each subject: a later one may be interrupted
+            options.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+    for failure in failures:
+        print("\n" + failure, file=sys.stderr)
+    return 1 if failures else 0
+
+
+def make_parser(subjects, named=None):
+    """The parser of the options that all subjects share, and of those of the given ones."""
+    program = "python -m benchmarks" + (f" {named}" if named else "")
+    parser = argparse.ArgumentParser(prog=program, description=__doc__.split("\n", 1)[0],
+                                     epilog="Subjects: " + ", ".join([*SUBJECTS, "loader"]) + ".")
+    parser.add_argument("--runs", type=_at_least_one, default=5,
+                        help="of each row, after the warm-up (%(default)s)")
+    parser.add_argument("--warmup", type=_at_least_one, default=2,
+                        help="runs that do not count (%(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure there")
+    parser.add_argument("--markdown", action="store_true", help="print Markdown")
+    parser.add_argument("--shrink", type=_at_least_one, default=1, metavar="N",
+                        help="divide sides of images and matrices by N, to try the program out")
+    for subject in subjects:
+        subject.add_options(parser)
+    return parser
+
+
+def _at_least_one(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is less than 1")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""How many multiply-adds a model does, counted by walking through its layers."""
+
+import math
+from typing import NamedTuple
+
+import keras
+
+STAGES = {"fpn_": "FPN", "rpn_": "RPN", "mrcnn_": "head"}
+
+
+class LayerWork(NamedTuple):
+    """Name of a layer, and the multiply-adds of one call of it."""
+
+    name: str
+    multiply_adds: int
+
+
+def multiply_adds(model, batch=1):
+    """The work of every call of a layer that has a kernel, in the order of the calls.
+
+    A layer that is called several times, as the RPN's are on each level, counts each time. Biases,
+    BatchNorm, activations, pooling, RoI align and suppression are left out: they are no products.
+
+    Args:
+        model: a functional `keras.Model`, channels last; the sides of its image must be fixed.
+        batch: images.
+
+    Returns:
+        A list of LayerWork.
+    """
+    inputs = [keras.KerasTensor((batch, *x.shape[1:]), x.dtype) for x in model.inputs]
+    found = []
+    _walk(model, inputs, found)
+    return found
+
+
+def _walk(model, inputs, found):
+    """Follows shapes through a model and notes the work on the way; returns the outputs."""
+
+    def operation(layer):
+        def call(*args, **kwargs):
+            if isinstance(layer, keras.Model):
+                return _walk(layer, args[0], found)
+            outputs = layer.compute_output_spec(*args, **kwargs)
+            if getattr(layer, "kernel", None) is not None:
+                found.append(LayerWork(layer.name, _work(layer, outputs.shape)))
+            return outputs
+        return call
+
+    return model._run_through_graph(inputs, operation_fn=operation)
+
+
+def _work(layer, shape):
+    """Every place of the output needs each number of the kernel once."""
+    if isinstance(layer, (keras.layers.Conv2DTranspose, keras.layers.Conv1DTranspose)):
+        raise ValueError(f"The layer {layer.name!r} is a transposed convolution, which is not "
+                         "counted.")
+    if None in shape:
+        raise ValueError(f"The shape {shape} of the layer {layer.name!r} is not fixed; build the "
+                         "model for images of one size.")
+    return math.prod(shape[:-1]) * math.prod(layer.kernel.shape)
+
+
+def by_stage(works):
+    """Multiply-adds of the stages "backbone", "FPN", "RPN" and "head", as far as they occur."""
+    total = {}
+    for work in works:
+        stage = next((stage for prefix, stage in STAGES.items() if work.name.startswith(prefix)),
+                     "backbone")
+        total[stage] = total.get(stage, 0) + work.multiply_adds
+    return total
+
+
+def total(works, training=False):
+    """Multiply-adds of a forward pass, or of a training step.
+
+    A step does three products for each of the forward pass: that one, the gradient of the kernel
+    and that of the input. The image needs no gradient, which spares the first layer's.
+    """
+    forward = sum(work.multiply_adds for work in works)
+    return 3 * forward - works[0].multiply_adds if training else forward

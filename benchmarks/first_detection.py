@@ -1,0 +1,32 @@
+"""One detection as a program of a user would do it, with the time of day after each part.
+
+    python -m benchmarks.first_detection WEIGHTS PICTURE SIDE PRECISION
+
+It imports nothing but what detection needs, inside the function, since the import is timed too.
+"""
+
+import json
+import sys
+import time
+
+
+def main(weights, picture, side, precision):
+    """Detects in one picture; prints the times as a line of JSON."""
+    from frcnn.config import Config
+    from frcnn.images import read_image
+    from frcnn.model.mask_rcnn import MaskRCNN
+
+    stamps = {"import": time.time()}
+    config = Config(NAME="benchmark", BACKBONE="resnet50", NUM_CLASSES=8, IMAGES_PER_GPU=1,
+                    IMAGE_MIN_DIM=int(side), IMAGE_MAX_DIM=int(side), PRECISION=precision)
+    model = MaskRCNN("inference", config, ".")
+    stamps["build"] = time.time()
+    model.load_weights(weights)
+    stamps["load"] = time.time()
+    model.detect([read_image(picture)])
+    stamps["detect"] = time.time()
+    print(json.dumps(stamps))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

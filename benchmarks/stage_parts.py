@@ -1,0 +1,225 @@
+"""The parts of the detector as functions of their own, each on inputs that the part before made.
+
+A part is a Keras model cut out of the detector between two lists of tensors, compiled alone. So
+every part has its true shapes and values, and nothing of the others runs beside it.
+"""
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from benchmarks import arithmetic, network
+from benchmarks.matrix_product import SIDE, product_times
+from benchmarks.measure import time_runs
+
+
+class Cutter:
+    """Cuts parts out of a model and keeps the values at the cuts.
+
+    Args:
+        model: functional `keras.Model`.
+        values: array of each of the model's inputs, in their order.
+        training: whether the parts run as in training.
+    """
+
+    def __init__(self, model, values, training=False):
+        self.model, self.training = model, training
+        self.values = {id(tensor): tf.convert_to_tensor(value)
+                       for tensor, value in zip(model.inputs, values)}
+
+    def out(self, *names):
+        """The output tensors of layers, in one list."""
+        found = []
+        for name in names:
+            output = self.model.get_layer(name).output
+            found += output if isinstance(output, (list, tuple)) else [output]
+        return found
+
+    def part(self, inputs, outputs):
+        """The part between two lists of tensors, as a function without arguments.
+
+        It is run once, so that what it gives is there for the parts after it.
+        """
+        part = self._cut(inputs, outputs)
+        function = tf.function(part, autograph=False)
+        arrays = [self.values[id(tensor)] for tensor in inputs]
+        for tensor, value in zip(outputs, function(arrays)):
+            self.values[id(tensor)] = value
+        return lambda: function(arrays)
+
+    def with_gradient(self, inputs, outputs, wanted):
+        """The part and its gradient by its trained weights and by the `wanted` inputs.
+
+        The values of its outputs are known already.
+        """
+        part = self._cut(inputs, outputs)
+        weights = part.model.trainable_variables
+        arrays = [self.values[id(tensor)] for tensor in inputs]
+        sources = [any(tensor is one for one in wanted) for tensor in inputs]
+        above = [tf.ones_like(self.values[id(tensor)]) for tensor in outputs]
+
+        @tf.function(autograph=False)
+        def function(arrays, above):
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                sought = [x for x, is_source in zip(arrays, sources) if is_source]
+                sought += [variable.value for variable in weights]
+                tape.watch(sought)
+                found = part(arrays)
+            return tape.gradient(found, sought, above)
+
+        return lambda: function(arrays, above)
+
+    def _cut(self, inputs, outputs):
+        """A function from the list of input arrays to that of outputs, with attribute `model`."""
+        model = keras.Model(inputs, outputs)
+
+        def part(arrays):
+            # Of a single output Keras makes no list.
+            return keras.tree.flatten(model(arrays, training=self.training))
+
+        part.model = model
+        return part
+
+
+def inference_parts(model, image, meta):
+    """Every part of a detection, by name, in order.
+
+    Args:
+        model: the detection model.
+        image: molded, `[B, H, W, C]`.
+        meta: `[B, META]`.
+    """
+    cut = Cutter(model, [image, meta])
+    stages, pyramid, rpn = _cuts(cut)
+    rois, anchors = cut.out("ROI"), cut.out("anchors")
+    pooled, scores = cut.out("roi_align_classifier"), cut.out("mrcnn_class", "mrcnn_bbox")
+    found = {"backbone": cut.part(model.inputs[:1], stages), "FPN": cut.part(stages, pyramid)}
+    cut.part([model.inputs[0], *pyramid], anchors)  # a constant: made when the model is traced
+    return {
+        **found,
+        "RPN": cut.part(pyramid, rpn[1:]),
+        "proposals": cut.part([*rpn[1:], *anchors], rois),
+        "RoI align": cut.part([*rois, *pyramid[:4]], pooled),
+        "head": cut.part(pooled, scores),
+        "detection": cut.part([*rois, *scores, model.inputs[1]], cut.out("mrcnn_detection")),
+    }
+
+
+def training_parts(model, batch):
+    """Every part of a training step, by name, in order; forward and backward together."""
+    cut = Cutter(model, [batch[x.name] for x in model.inputs], training=True)
+    inputs = dict(zip((x.name for x in model.inputs), model.inputs))
+    image = inputs["input_image"]
+    stages, pyramid, rpn = _cuts(cut)
+    anchors, proposals, gt_boxes = cut.out("anchors"), cut.out("ROI"), cut.out("gt_boxes")
+    targets, pooled = cut.out("proposal_targets"), cut.out("roi_align_classifier")
+    head = cut.out("mrcnn_class_logits", "mrcnn_bbox")
+    cut.part([image], stages)
+    cut.part(stages, pyramid)
+    cut.part([image, *pyramid], anchors)
+    cut.part([inputs["input_gt_boxes"], image], gt_boxes)
+    cut.part(pyramid, rpn)
+    found = {
+        "proposals": cut.part([*rpn[1:], *anchors], proposals),
+        "targets": cut.part([*proposals, inputs["input_gt_class_ids"], *gt_boxes], targets)}
+    cut.part([targets[0], *pyramid[:4]], pooled)
+    cut.part(pooled, head)
+    logits_and_deltas = [rpn[0], rpn[2]]
+    return {
+        "backbone": cut.with_gradient([image], stages, []),
+        "FPN": cut.with_gradient(stages, pyramid, stages),
+        "RPN": cut.with_gradient(pyramid, logits_and_deltas, pyramid),
+        **found,
+        "RoI align": cut.with_gradient([targets[0], *pyramid[:4]], pooled, pyramid[:4]),
+        "head": cut.with_gradient(pooled, head, pooled),
+        "losses": _losses(model, batch, cut, logits_and_deltas, targets, head),
+        "weights' update": _update(model),
+    }
+
+
+def _cuts(cut):
+    """C2 to C5, P2 to P6, and the RPN's logits, scores and deltas over all levels."""
+    stages = [cut.model.get_layer(f"fpn_c{level}p{level}").input for level in (2, 3, 4, 5)]
+    pyramid = cut.out(*(f"fpn_p{level}" for level in (2, 3, 4, 5, 6)))
+    return stages, pyramid, cut.out("rpn_class_logits", "rpn_class", "rpn_bbox")
+
+
+def _losses(model, batch, cut, rpn, targets, head):
+    """The four losses and their gradient by what the RPN and the head give."""
+    given = {name: tf.convert_to_tensor(value) for name, value in batch.items()}
+    names = ("rpn_class_logits", "rpn_bbox", "mrcnn_class_logits", "mrcnn_bbox")
+    values = [cut.values[id(tensor)] for tensor in [*rpn, *head]]
+    _, class_ids, deltas = (cut.values[id(tensor)] for tensor in targets)
+
+    @tf.function(autograph=False)
+    def function(given, values, class_ids, deltas):
+        with tf.GradientTape() as tape:
+            tape.watch(values)
+            outputs = {**dict(zip(names, values)), "target_class_ids": class_ids,
+                       "target_bbox": deltas}
+            total = sum(model.loss_values(given, outputs).values())
+        return tape.gradient(total, values)
+
+    return lambda: function(given, values, class_ids, deltas)
+
+
+def _update(model):
+    """Regularization, its gradient, clipping, and the optimizer's step."""
+    variables = model.trainable_variables
+
+    @tf.function(autograph=False)
+    def function():
+        values = [variable.value for variable in variables]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(values)
+            penalty = model.regularization()
+        model.optimizer.apply(tape.gradient(penalty, values, unconnected_gradients="zero"),
+                              variables)
+
+    model.optimizer.build(variables)
+    return function
+
+
+def measure_stages(task, side, batch, precision, runs, warmup=2, product=SIDE):
+    """Times every part of a detection or of a training step, and the whole, in this process.
+
+    Returns:
+        Dict of `unit_before`, `unit_after` and `half_products` (seconds of each matrix product),
+        `parts` (seconds of each run by part), `whole` (of `detect` or `train_on_batch`), `host`
+        (the same by part, for what happens around the network) and `multiply_adds` by stage.
+    """
+    unit_before = product_times(side=product)
+    config = network.make_config(side, batch, precision)
+    work, detector = network.make_work(task, config)
+    whole, host = time_runs(work, runs, warmup), {}
+    if task == "detect":
+        model = network.detection_model(detector)
+        images = [network.make_image(side, seed=i) for i in range(batch)]
+        molded, metas, windows = detector.mold_inputs(images)
+        rows = np.array(ops.convert_to_numpy(model.predict_on_batch([molded, metas])))
+        host = {
+            "resize, mold": lambda: detector.mold_inputs(images),
+            "unmold": lambda: [detector.unmold_detections(*each, molded.shape[1:], window)
+                               for *each, window in zip(rows, [molded.shape[1:]] * batch, windows)],
+        }
+        parts = inference_parts(model, molded, metas)
+    else:
+        model = detector.keras_model
+        parts = training_parts(model, network.make_batch(config))
+    works = arithmetic.multiply_adds(detector.keras_model, batch)
+    return {
+        "unit_before": unit_before, "whole": whole,
+        "host": {name: time_runs(part, runs, warmup) for name, part in host.items()},
+        "parts": {name: time_runs(part, runs, warmup) for name, part in parts.items()},
+        "multiply_adds": _by_stage(works, task), "unit_after": product_times(side=product),
+        "half_products": product_times("bfloat16", product),
+    }
+
+
+def _by_stage(works, task):
+    found = arithmetic.by_stage(works)
+    if task == "train":
+        found = {stage: 3 * count for stage, count in found.items()}
+        found["backbone"] -= works[0].multiply_adds
+    return found

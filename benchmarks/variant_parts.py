@@ -1,0 +1,165 @@
+"""Ways to do the same: RoI align by one gather or a kernel a level, suppression by two kernels."""
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.matrix_product import SIDE, product_times
+from benchmarks.measure import time_runs
+from frcnn.model import ops as frcnn_ops
+from frcnn.model.roi_align import PyramidROIAlign, roi_levels
+
+POOL = 7
+CHANNELS = 256
+LEVELS = (2, 3, 4, 5)
+
+
+def random_boxes(rng, shape):
+    """Normalized boxes `[*shape, 4]` of all sizes: sides evenly spread on a logarithmic scale."""
+    sides = np.exp(rng.uniform(np.log(0.015), np.log(0.9), (*shape, 2)))
+    corners = rng.uniform(0, 1 - sides)
+    return np.concatenate([corners, corners + sides], axis=-1).astype(np.float32)
+
+
+def clustered_boxes(rng, shape, objects=40):
+    """Normalized boxes `[B, N, 4]` that crowd around some objects, as a trained RPN's do."""
+    centers = random_boxes(rng, (shape[0], objects))
+    chosen = centers[:, rng.integers(0, objects, shape[1])]
+    sides = np.tile(chosen[..., 2:] - chosen[..., :2], 2)
+    return (chosen + rng.normal(0, 0.15, chosen.shape) * sides).astype(np.float32)
+
+
+# --- RoI align --------------------------------------------------------------------------------
+
+
+def align_by_gather(boxes, maps, image_shape):
+    """The library's own way: one gather over the cells of all levels."""
+    return PyramidROIAlign((POOL, POOL), image_shape, dtype=maps[0].dtype.name)([boxes, *maps])
+
+
+def align_by_level(boxes, maps, image_shape):
+    """TensorFlow's kernel once a level, on the boxes that belong there; patches put in order."""
+    level_of = roi_levels(boxes, image_shape)
+    places, patches = [], []
+    for level, features in zip(LEVELS, maps):
+        place = tf.cast(tf.where(tf.equal(level_of, level)), tf.int32)
+        # The kernel computes in float32 alone.
+        patches.append(tf.image.crop_and_resize(
+            tf.cast(features, tf.float32), tf.gather_nd(boxes, place), place[:, 0], (POOL, POOL)))
+        places.append(place)
+    shape = [*boxes.shape[:2], POOL, POOL, maps[0].shape[-1]]
+    found = tf.scatter_nd(tf.concat(places, axis=0), tf.concat(patches, axis=0), shape)
+    return tf.cast(found, maps[0].dtype)
+
+
+ALIGN = {"one gather (as in the library)": (align_by_gather, False),
+         "one gather, XLA": (align_by_gather, True),
+         "a kernel a level": (align_by_level, False)}
+
+
+def align_cases(shrink=1):
+    """`{name: (side, images, RoIs, with gradient)}`."""
+    return {"1,000 RoIs, 1 × 1024², forward": (1024 // shrink, 1, 1000, False),
+            "200 RoIs, 1 × 1024², forward and backward": (1024 // shrink, 1, 200, True),
+            "2 × 200 RoIs, 2 × 512², forward and backward": (512 // shrink, 2, 200, True)}
+
+
+def _align_function(align, jit_compile, side, backward):
+    def forward(boxes, maps):
+        return align(boxes, maps, (side, side))
+
+    def with_gradient(boxes, maps):
+        with tf.GradientTape() as tape:
+            tape.watch(maps)
+            pooled = forward(boxes, maps)
+        return [tf.convert_to_tensor(each) for each in
+                tape.gradient(pooled, maps, tf.ones_like(pooled), "zero")]
+
+    function = with_gradient if backward else forward
+    return tf.function(function, jit_compile=jit_compile, autograph=False)
+
+
+def measure_align(precision, runs, warmup, shrink):
+    """Seconds of each variant on each case, and how far the results lie apart.
+
+    Returns:
+        `{case: {variant: {"seconds": […], "difference": …}}}`, the difference being the largest
+        from the first variant's result, over that result's largest magnitude.
+    """
+    found = {}
+    for case, (side, images, count, backward) in align_cases(shrink).items():
+        rng = np.random.default_rng(0)
+        boxes = tf.constant(random_boxes(rng, (images, count)))
+        maps = [tf.cast(tf.constant(rng.normal(size=(
+            images, side >> level, side >> level, CHANNELS)).astype(np.float32)), precision)
+            for level in LEVELS]
+        found[case] = _compare({
+            name: (_align_function(align, jit_compile, side, backward), (boxes, maps))
+            for name, (align, jit_compile) in ALIGN.items()}, runs, warmup)
+    return found
+
+
+# --- suppression ------------------------------------------------------------------------------
+
+SUPPRESS = {"TensorFlow's combined kernel": (False, False), "portable": (True, False),
+            "portable, XLA": (True, True)}
+
+
+def suppress_cases():
+    """`{name: (how boxes are drawn, images, boxes, classes, IoU, how many come out)}`."""
+    return {
+        "proposals, detection: 6,000 → 1,000, scattered": (random_boxes, 1, 6000, 1, 0.7, 1000),
+        "proposals, detection: 6,000 → 1,000, crowded": (clustered_boxes, 1, 6000, 1, 0.7, 1000),
+        "proposals, training: 2 × 6,000 → 2,000, crowded": (clustered_boxes, 2, 6000, 1, 0.7, 2000),
+        "detections: 1,000 → 100, 7 classes, crowded": (clustered_boxes, 1, 1000, 8, 0.3, 100),
+    }
+
+
+def _suppress_function(portable, jit_compile, classes, iou, count):
+    def function(boxes, scores, class_ids):
+        with frcnn_ops.portable_kernels(portable):
+            return frcnn_ops.suppress(boxes, scores, iou, count,
+                                      class_ids if classes > 1 else None, classes)
+
+    return tf.function(function, jit_compile=jit_compile, autograph=False)
+
+
+def measure_suppression(runs, warmup, shrink):
+    """As `measure_align`, for suppression; there is no gradient through it."""
+    found = {}
+    for case, (draw, images, boxes, classes, iou, count) in suppress_cases().items():
+        rng, rows = np.random.default_rng(0), max(10, boxes // shrink)
+        arguments = (tf.constant(draw(rng, (images, rows))),
+                     tf.constant(rng.uniform(size=(images, rows)).astype(np.float32)),
+                     tf.constant(rng.integers(min(1, classes - 1), classes, (images, rows)),
+                                 tf.int32))
+        found[case] = _compare({
+            name: (_suppress_function(*kind, classes, iou, max(1, count // shrink)), arguments)
+            for name, kind in SUPPRESS.items()}, runs, warmup)
+    return found
+
+
+# --- both -------------------------------------------------------------------------------------
+
+
+def _compare(variants, runs, warmup):
+    found, first = {}, None
+    for name, (function, arguments) in variants.items():
+        values = [tf.cast(value, tf.float32) for value in tf.nest.flatten(function(*arguments))]
+        first = first or values
+        difference = max(_largest(a - b) / max(_largest(b), 1e-9) for a, b in zip(values, first))
+        found[name] = {"difference": difference,
+                       "seconds": time_runs(lambda call=function, given=arguments: call(*given),
+                                            runs, warmup)}
+    return found
+
+
+def _largest(values):
+    return float(tf.reduce_max(tf.abs(values)))
+
+
+def measure_variants(precisions, runs, warmup, shrink):
+    """Everything of this module, in this process, with the unit before and after."""
+    unit_before = product_times(side=SIDE // shrink)
+    align = {precision: measure_align(precision, runs, warmup, shrink) for precision in precisions}
+    return {"align": align, "suppression": measure_suppression(runs, warmup, shrink),
+            "unit_before": unit_before, "unit_after": product_times(side=SIDE // shrink)}
