@@ -10,6 +10,7 @@ import numpy as np
 from keras import layers
 
 from frcnn.model.batch_norm import BatchNorm
+from frcnn.model.conv import Conv2D, conv_norm
 
 RESNET_BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 DENSENET_BLOCKS = {"densenet121": (6, 12, 24, 16), "densenet169": (6, 12, 32, 32),
@@ -55,13 +56,12 @@ def resnet_graph(input_image, architecture, stage5=False, train_bn=True, dtype=N
     if architecture not in RESNET_BLOCKS:
         raise ValueError(f"architecture is {architecture!r}; allowed are "
                          + ", ".join(RESNET_BLOCKS) + ".")
-    conv = functools.partial(layers.Conv2D, dtype=dtype)
+    conv = functools.partial(Conv2D, dtype=dtype)
     norm = functools.partial(BatchNorm, train_bn=train_bn, dtype=dtype, epsilon=1e-3)
     relu = functools.partial(layers.Activation, "relu", dtype=dtype)
 
     x = layers.ZeroPadding2D(3, dtype=dtype)(input_image)
-    x = conv(64, 7, strides=2, name="conv1")(x)
-    x = relu()(norm(name="bn_conv1")(x))
+    x = relu()(conv_norm(x, conv(64, 7, strides=2, name="conv1"), norm(name="bn_conv1")))
     stages = [layers.MaxPooling2D(3, strides=2, padding="same", dtype=dtype)(x)]
     for stage, blocks in enumerate(RESNET_BLOCKS[architecture], start=2):
         if stage == 5 and not stage5:
@@ -80,8 +80,8 @@ def _residual_block(x, stage, block, conv, norm, relu):
     strides = 2 if block == 0 and stage > 2 else 1
 
     def branch(x, part, *args, **kwargs):
-        x = conv(*args, name=f"res{stage}{letter}_branch{part}", **kwargs)(x)
-        return norm(name=f"bn{stage}{letter}_branch{part}")(x)
+        return conv_norm(x, conv(*args, name=f"res{stage}{letter}_branch{part}", **kwargs),
+                         norm(name=f"bn{stage}{letter}_branch{part}"))
 
     y = relu()(branch(x, "2a", width, 1, strides=strides))
     y = relu()(branch(y, "2b", width, 3, padding="same"))
@@ -114,13 +114,14 @@ def densenet_graph(input_image, architecture, stage5=True, train_bn=True, dtype=
     if architecture not in DENSENET_BLOCKS:
         raise ValueError(f"architecture is {architecture!r}; allowed are "
                          + ", ".join(DENSENET_BLOCKS) + ".")
-    conv = functools.partial(layers.Conv2D, use_bias=False, dtype=dtype)
+    conv = functools.partial(Conv2D, use_bias=False, dtype=dtype)
     norm = functools.partial(BatchNorm, train_bn=train_bn, dtype=dtype, epsilon=DENSENET_EPSILON)
     relu = functools.partial(layers.Activation, "relu", dtype=dtype)
 
     x = layers.Rescaling(_input_scale(input_image.shape[-1]), name="imagenet_scale")(input_image)
-    x = conv(64, 7, strides=2, name="conv1_conv")(layers.ZeroPadding2D(3, dtype=dtype)(x))
-    x = relu(name="conv1_relu")(norm(name="conv1_bn")(x))
+    x = layers.ZeroPadding2D(3, dtype=dtype)(x)
+    x = conv_norm(x, conv(64, 7, strides=2, name="conv1_conv"), norm(name="conv1_bn"))
+    x = relu(name="conv1_relu")(x)
     x = layers.ZeroPadding2D(1, dtype=dtype)(x)
     x = layers.MaxPooling2D(3, strides=2, dtype=dtype, name="pool1")(x)
     stages = [x]
@@ -140,8 +141,8 @@ def densenet_graph(input_image, architecture, stage5=True, train_bn=True, dtype=
 
 def _dense_layer(x, name, conv, norm, relu):
     y = relu(name=f"{name}_0_relu")(norm(name=f"{name}_0_bn")(x))
-    y = conv(4 * GROWTH_RATE, 1, name=f"{name}_1_conv")(y)
-    y = relu(name=f"{name}_1_relu")(norm(name=f"{name}_1_bn")(y))
+    y = conv_norm(y, conv(4 * GROWTH_RATE, 1, name=f"{name}_1_conv"), norm(name=f"{name}_1_bn"))
+    y = relu(name=f"{name}_1_relu")(y)
     y = conv(GROWTH_RATE, 3, padding="same", name=f"{name}_2_conv")(y)
     return layers.Concatenate(dtype=y.dtype, name=f"{name}_concat")([x, y])
 

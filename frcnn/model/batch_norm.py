@@ -22,15 +22,29 @@ class BatchNorm(keras.layers.BatchNormalization):
     def __init__(self, train_bn=False, momentum=0.9, **kwargs):
         super().__init__(momentum=momentum, **kwargs)
         self.train_bn = train_bn
+        self.is_joined = False  # a Conv2D does its work while it is frozen
 
     def call(self, inputs, is_row=None, training=None):
         x = ops.cast(inputs, self.compute_dtype)
+        if self.is_done_by_conv(training):
+            return x
         gamma, beta = (ops.cast(w, "float32") for w in (self.gamma, self.beta))
         if training and self.train_bn and self.trainable:
             return self._normalize_batch(x, gamma, beta, is_row)
         return _as_maps(x, lambda maps: frcnn_ops.normalize_by_statistics(
             maps, gamma, beta, ops.cast(self.moving_mean, "float32"),
             ops.cast(self.moving_variance, "float32"), self.epsilon))
+
+    def is_done_by_conv(self, training):
+        """Whether the joined convolution scales and shifts already: in training, if frozen."""
+        return self.is_joined and bool(training) and not (self.train_bn and self.trainable)
+
+    def scale_and_shift(self):
+        """Scale and shift `[C]`, float32, that a normalization by stored statistics comes to."""
+        gamma, beta, mean, variance = (ops.cast(weight, "float32") for weight in (
+            self.gamma, self.beta, self.moving_mean, self.moving_variance))
+        scale = gamma / ops.sqrt(variance + self.epsilon)
+        return scale, beta - mean * scale
 
     def _normalize_batch(self, x, gamma, beta, is_row):
         if is_row is not None:

@@ -10,6 +10,7 @@ from frcnn.model.detection import DetectionLayer, parse_image_meta_graph
 from frcnn.model.detection_target import DetectionTargetLayer
 from frcnn.model.fpn import fpn_graph
 from frcnn.model.head import fpn_classifier_graph
+from frcnn.model.optimizer import adds_decay, is_decayed
 from frcnn.model.precision import dtype_policy
 from frcnn.model.proposal import ProposalLayer
 from frcnn.model.rpn import Anchors, build_rpn_model
@@ -42,7 +43,8 @@ class Detector(keras.Model):
             mean.update_state(values[name])
         weights = self.config.LOSS_WEIGHTS
         total = sum(weights.get(name, 1.0) * value for name, value in values.items())
-        return total + self.regularization()
+        penalty = self.regularization()
+        return total + (ops.stop_gradient(penalty) if adds_decay(getattr(self, "optimizer", None)) else penalty)
 
     def loss_values(self, x, y_pred):
         """The four losses of one batch, by name."""
@@ -62,7 +64,7 @@ class Detector(keras.Model):
     def regularization(self):
         """L2 of every trained weight but gamma and beta, each over its size, as the reference."""
         penalties = [ops.mean(ops.square(ops.cast(weight, "float32")))
-                     for weight in self.trainable_variables if weight.name not in ("gamma", "beta")]
+                     for weight in self.trainable_variables if is_decayed(weight)]
         return self.config.WEIGHT_DECAY * sum(penalties) if penalties else 0.0
 
 

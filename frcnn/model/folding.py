@@ -20,7 +20,7 @@ class FoldedModel:
 
     Args:
         model: functional model whose BatchNorm layers never see training again.
-        outputs: of the model, those the copy shall have; default all of them.
+        outputs, inputs: the copy's, tensors of the model; default the model's own.
 
     Attributes:
         model: the copy, a functional model.
@@ -29,7 +29,7 @@ class FoldedModel:
     Source: Jacob et al. 2018 (Quantization and Training of Neural Networks), section 3.2.
     """
 
-    def __init__(self, model, outputs=None):
+    def __init__(self, model, outputs=None, inputs=None):
         self._pairs = foldable_pairs(model)
         self._copies = {conv: _copy(conv) for conv in self._pairs}
         dropped = set(self._pairs.values())
@@ -37,7 +37,8 @@ class FoldedModel:
         def call(layer, *args, **kwargs):
             return args[0] if layer in dropped else layer(*args, **kwargs)
 
-        source = model if outputs is None else keras.Model(model.inputs, outputs)
+        source = keras.Model(model.inputs if inputs is None else inputs,
+                             model.outputs if outputs is None else outputs)
         self.model = keras.models.clone_model(
             source, clone_function=lambda layer: self._copies.get(layer, layer),
             call_function=call)
@@ -85,11 +86,9 @@ def foldable_pairs(model):
 
 def folded_weights(conv, norm):
     """Kernel and bias, float32, that do the work of the convolution and its BatchNorm."""
-    gamma, beta, mean, variance = (ops.cast(w, "float32") for w in (
-        norm.gamma, norm.beta, norm.moving_mean, norm.moving_variance))
-    scale = gamma / ops.sqrt(variance + norm.epsilon)
+    scale, shift = norm.scale_and_shift()
     bias = 0.0 if conv.bias is None else ops.cast(conv.bias, "float32")
-    return ops.cast(conv.kernel, "float32") * scale, (bias - mean) * scale + beta
+    return ops.cast(conv.kernel, "float32") * scale, bias * scale + shift
 
 
 def _is_linear(layer):
@@ -101,5 +100,6 @@ def _copy(conv):
     settings = conv.get_config()
     settings.update(dtype=conv.compute_dtype, trainable=False)
     if "use_bias" in settings:
-        settings["use_bias"] = True
+        # Zeros: random numbers that are folded over at once would only cost time.
+        settings.update(use_bias=True, kernel_initializer="zeros")
     return type(conv).from_config(settings)

@@ -15,6 +15,7 @@ from frcnn import runs
 from frcnn.checkpoints import save_weights
 from frcnn.errors import TrainingDiverged
 from frcnn.files import replacing
+from frcnn.model.optimizer import DecayingSGD
 
 log = logging.getLogger(__name__)
 
@@ -125,9 +126,9 @@ def compile_detector(model, config, learning_rate, momentum=None, jit_compile="a
         learning_rate: a number or a Keras schedule.
         momentum: default `LEARNING_MOMENTUM`.
     """
-    optimizer = keras.optimizers.SGD(
+    optimizer = DecayingSGD(
         learning_rate, momentum=config.LEARNING_MOMENTUM if momentum is None else momentum,
-        global_clipnorm=config.GRADIENT_CLIP_NORM)
+        global_clipnorm=config.GRADIENT_CLIP_NORM, decay=config.WEIGHT_DECAY)
     if config.PRECISION == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     model.compile(optimizer=optimizer, jit_compile=jit_compile)

@@ -136,7 +136,7 @@ def test_a_run_that_goes_on_goes_on_with_its_schedule():
 
 def test_gradients_are_clipped_by_their_global_norm():
     model = keras.Sequential([keras.Input((2,)), layers.Dense(1), layers.Dense(1)])
-    config = small_config(GRADIENT_CLIP_NORM=2.0)
+    config = small_config(GRADIENT_CLIP_NORM=2.0, WEIGHT_DECAY=0.0)
     training.compile_detector(model, config, learning_rate=1.0, momentum=0.0)
     before = [array(weight) for weight in model.trainable_variables]
     gradients = [np.full(weight.shape, 3.0, np.float32) for weight in model.trainable_variables]
@@ -148,7 +148,8 @@ def test_gradients_are_clipped_by_their_global_norm():
 
 def test_small_gradients_are_left_as_they_are_and_momentum_carries_on():
     model = keras.Sequential([keras.Input((1,)), layers.Dense(1, use_bias=False)])
-    training.compile_detector(model, small_config(LEARNING_MOMENTUM=0.5), learning_rate=1.0)
+    config = small_config(LEARNING_MOMENTUM=0.5, WEIGHT_DECAY=0.0)
+    training.compile_detector(model, config, learning_rate=1.0)
     (weight,) = model.trainable_variables
     start = array(weight)
     for moved in (1.0, 2.5):  # 1, then 1 + 0.5
