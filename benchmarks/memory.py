@@ -22,8 +22,6 @@ def add_options(parser):
     group.add_argument("--sizes", type=int, default=20, help="of these images (%(default)s)")
     group.add_argument("--many-side", type=int, default=256,
                        help="IMAGE_MAX_DIM for these images (%(default)s)")
-    group.add_argument("--many-batch", type=int, default=2,
-                       help="IMAGES_PER_GPU for these images (%(default)s)")
     group.add_argument("--resize-mode", default="square",
                        help="IMAGE_RESIZE_MODE for these images (%(default)s)")
     group.add_argument("--no-rows", action="store_true", help="leave the peaks of single rows out")
@@ -44,8 +42,8 @@ def run(options):
         side = shrink_side(options.many_side, options.shrink)
         try:
             found = children.run("network:measure_many", images=options.images,
-                                 sizes=options.sizes, side=side, batch=options.many_batch,
-                                 precision="auto", resize_mode=options.resize_mode)
+                                 sizes=options.sizes, side=side, precision="auto",
+                                 resize_mode=options.resize_mode)
             sections.append(many_section(found, options.images, options.sizes, side,
                                          options.resize_mode))
             data["many"] = found
@@ -83,11 +81,16 @@ def many_section(found, images, sizes, side, resize_mode):
     values = [
         ("images a second", report.figure(images / found["seconds"])),
         ("processor busy", report.percent(busy)),
-        ("graphs compiled", "–" if found["graphs"] is None else str(found["graphs"])),
+        ("graphs compiled", str(len(found["shapes"]))),
         ("first image of each size, s", report.figure(found["first_seconds"])),
         ("memory in the second tenth, GB", report.gigabytes(early)),
         ("memory in the last tenth, GB", report.gigabytes(late)),
     ]
     return report.Section(
-        f"detect on {images} images of {sizes} sizes, {side}², {resize_mode!r}",
-        ["what", "value"], [list(line) for line in values])
+        f"detect_stream on {images} images of {sizes} sizes, {side}², {resize_mode!r}",
+        ["what", "value"], [list(line) for line in values],
+        ["Compiled for (batch, height, width): " + ", ".join(map(_shape, found["shapes"])) + "."])
+
+
+def _shape(shape):
+    return "(" + ", ".join("any" if size is None else str(size) for size in shape) + ")"

@@ -87,13 +87,8 @@ def make_detector(mode, config, jit_compile=None):
         model.set_trainable(".*")
         model.compile(LEARNING_RATE, jit_compile="auto" if jit_compile is None else jit_compile)
     elif jit_compile is not None:
-        detection_model(model).jit_compile = jit_compile
+        model.compile_detection(jit_compile)
     return model
-
-
-def detection_model(model):
-    """The Keras model that `detect` runs."""
-    return getattr(model, "_detection_model", model.keras_model)
 
 
 def make_work(task, config, jit_compile=None):
@@ -106,7 +101,7 @@ def make_work(task, config, jit_compile=None):
     model = make_detector("inference" if task == "detect" else "training", config, jit_compile)
     if task == "detect":
         images = [make_image(config.IMAGE_MAX_DIM, seed=i) for i in range(config.BATCH_SIZE)]
-        return lambda: model.detect(images), model
+        return lambda: model.detect(images, batch_size=len(images)), model
     batch = make_batch(config)
 
     def step():
@@ -156,7 +151,7 @@ def measure_row(task, side, batch=1, precision="float32", train_bn=False, jit_co
     }
 
 
-def measure_many(images, sizes, side, batch, precision, resize_mode):
+def measure_many(images, sizes, side, precision, resize_mode):
     """Detects in many images of several sizes in one call, and watches the memory meanwhile.
 
     Args:
@@ -165,10 +160,10 @@ def measure_many(images, sizes, side, batch, precision, resize_mode):
 
     Returns:
         Dict of `seconds`, `processor_seconds`, `cores`, `first_seconds` (one image of each size,
-        before), `graphs` (how many the network was compiled to; None where Keras does not tell),
-        and `resident`: bytes at even times from the start to the end of the call.
+        before), `shapes` ((B, H, W) of each graph that was compiled; None is any number), and
+        `resident`: bytes at even times from the start to the end of the call.
     """
-    config = make_config(side, batch, precision, IMAGE_RESIZE_MODE=resize_mode)
+    config = make_config(side, 1, precision, IMAGE_RESIZE_MODE=resize_mode)
     model = make_detector("inference", config)
     scales = np.linspace(0.5, 1.5, sizes)
     drawn = [make_image(int(side * scale), int(side * (2 - scale)), i)
@@ -178,13 +173,12 @@ def measure_many(images, sizes, side, batch, precision, resize_mode):
     first_seconds = time.perf_counter() - start
     with measure.watch_memory() as readings:
         start, processor = time.perf_counter(), time.process_time()
-        model.detect([drawn[i % sizes] for i in range(images)])
+        for _ in model.detect_stream(drawn[i % sizes] for i in range(images)):
+            pass
         seconds = time.perf_counter() - start
         processor = time.process_time() - processor
-    count = getattr(getattr(detection_model(model), "predict_function", None),
-                    "experimental_get_tracing_count", None)
     return {"seconds": seconds, "processor_seconds": processor, "cores": cores(),
-            "first_seconds": first_seconds, "graphs": count() if count else None,
+            "first_seconds": first_seconds, "shapes": model.detection_shapes,
             "resident": readings}
 
 

@@ -1,11 +1,11 @@
 """How time and memory grow with the size of the image, the batch and the number of proposals."""
 
+import datetime
 import json
 import math
 from pathlib import Path
 
-from benchmarks import report
-from benchmarks.measure import median
+from benchmarks import machine, report
 from benchmarks.rows import PRECISIONS, SHORT, Row, measure_all, shrink_side
 
 HELP = "growth with image size, batch and proposals, with a plot"
@@ -38,12 +38,11 @@ def run(options):
 
     file, errors = options.folder / "scaling.json", []
     if options.redraw:
-        points = json.loads(file.read_text(encoding="utf-8"))
+        points = json.loads(file.read_text(encoding="utf-8"))["points"]
     else:
         points, errors = _measure(options)
         options.folder.mkdir(parents=True, exist_ok=True)
-        lines = ",\n".join(json.dumps(point) for point in points)
-        file.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+        file.write_text(as_json(points), encoding="utf-8")
     draw(points, {axis: label for axis, (label, _) in AXES.items()},
          options.folder / "scaling.png")
     return [section(points)] if points else [], points, errors
@@ -94,6 +93,14 @@ def point(axis, value, result):
     }
 
 
+def as_json(points):
+    """What scaling.json holds: when and where it was measured, and a line for each point."""
+    today = datetime.date.today().isoformat()
+    where = json.dumps(machine.describe(), indent=1)
+    lines = ",\n".join(json.dumps(point) for point in points)
+    return f'{{"date": "{today}",\n"machine": {where},\n"points": [\n{lines}\n]}}\n'
+
+
 def series(points):
     """Points by (axis, task, precision), each list in order of its values."""
     found = {}
@@ -128,5 +135,4 @@ def section(points):
     return report.Section(
         "Growth", ["axis", "work", "precision", "from–to", "s", "s ~ axis^", "peak, GB",
                    "GB ~ axis^"], lines,
-        [f"Medians of {median([len(found) for found in series(points).values()]):.0f} values an "
-         "axis; the exponents are those of the straight lines that fit best on logarithmic axes."])
+        ["The exponents are those of the straight lines that fit best on logarithmic axes."])

@@ -5,9 +5,7 @@ every part has its true shapes and values, and nothing of the others runs beside
 """
 
 import keras
-import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from benchmarks import arithmetic, network
 from benchmarks.matrix_product import SIDE, product_times
@@ -25,6 +23,9 @@ class Cutter:
 
     def __init__(self, model, values, training=False):
         self.model, self.training = model, training
+        # By the model's own nodes: layers that models share have tensors in each of them.
+        self._nodes = {node.operation.name: node for nodes in model._nodes_by_depth.values()
+                       for node in nodes}
         self.values = {id(tensor): tf.convert_to_tensor(value)
                        for tensor, value in zip(model.inputs, values)}
 
@@ -32,9 +33,12 @@ class Cutter:
         """The output tensors of layers, in one list."""
         found = []
         for name in names:
-            output = self.model.get_layer(name).output
-            found += output if isinstance(output, (list, tuple)) else [output]
+            found += self._nodes[name].outputs
         return found
+
+    def into(self, name):
+        """The input tensors of a layer, in a list."""
+        return self._nodes[name].input_tensors
 
     def part(self, inputs, outputs):
         """The part between two lists of tensors, as a function without arguments.
@@ -82,24 +86,24 @@ class Cutter:
         return part
 
 
-def inference_parts(model, image, meta):
+def inference_parts(model, image, meta, anchors):
     """Every part of a detection, by name, in order.
 
     Args:
-        model: the detection model.
+        model: the model that `detect` runs.
         image: molded, `[B, H, W, C]`.
         meta: `[B, META]`.
+        anchors: normalized, `[1, A, 4]`.
     """
-    cut = Cutter(model, [image, meta])
+    cut = Cutter(model, [image, meta, anchors])
     stages, pyramid, rpn = _cuts(cut)
-    rois, anchors = cut.out("ROI"), cut.out("anchors")
-    pooled, scores = cut.out("roi_align_classifier"), cut.out("mrcnn_class", "mrcnn_bbox")
-    found = {"backbone": cut.part(model.inputs[:1], stages), "FPN": cut.part(stages, pyramid)}
-    cut.part([model.inputs[0], *pyramid], anchors)  # a constant: made when the model is traced
+    rois, pooled = cut.out("ROI"), cut.out("roi_align_classifier")
+    scores = cut.out("mrcnn_class", "mrcnn_bbox")
     return {
-        **found,
+        "backbone": cut.part(model.inputs[:1], stages),
+        "FPN": cut.part(stages, pyramid),
         "RPN": cut.part(pyramid, rpn[1:]),
-        "proposals": cut.part([*rpn[1:], *anchors], rois),
+        "proposals": cut.part([*rpn[1:], model.inputs[2]], rois),
         "RoI align": cut.part([*rois, *pyramid[:4]], pooled),
         "head": cut.part(pooled, scores),
         "detection": cut.part([*rois, *scores, model.inputs[1]], cut.out("mrcnn_detection")),
@@ -140,7 +144,7 @@ def training_parts(model, batch):
 
 def _cuts(cut):
     """C2 to C5, P2 to P6, and the RPN's logits, scores and deltas over all levels."""
-    stages = [cut.model.get_layer(f"fpn_c{level}p{level}").input for level in (2, 3, 4, 5)]
+    stages = [tensor for level in (2, 3, 4, 5) for tensor in cut.into(f"fpn_c{level}p{level}")]
     pyramid = cut.out(*(f"fpn_p{level}" for level in (2, 3, 4, 5, 6)))
     return stages, pyramid, cut.out("rpn_class_logits", "rpn_class", "rpn_bbox")
 
@@ -165,20 +169,16 @@ def _losses(model, batch, cut, rpn, targets, head):
 
 
 def _update(model):
-    """Regularization, its gradient, clipping, and the optimizer's step."""
+    """Regularization, clipping, and the optimizer's step, with gradients of zero."""
     variables = model.trainable_variables
+    gradients = [tf.zeros_like(variable.value) for variable in variables]
 
     @tf.function(autograph=False)
-    def function():
-        values = [variable.value for variable in variables]
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(values)
-            penalty = model.regularization()
-        model.optimizer.apply(tape.gradient(penalty, values, unconnected_gradients="zero"),
-                              variables)
+    def function(gradients):
+        model.optimizer.apply(gradients, variables)
+        return model.regularization()
 
-    model.optimizer.build(variables)
-    return function
+    return lambda: function(gradients)
 
 
 def measure_stages(task, side, batch, precision, runs, warmup=2, product=SIDE):
@@ -194,19 +194,18 @@ def measure_stages(task, side, batch, precision, runs, warmup=2, product=SIDE):
     work, detector = network.make_work(task, config)
     whole, host = time_runs(work, runs, warmup), {}
     if task == "detect":
-        model = network.detection_model(detector)
         images = [network.make_image(side, seed=i) for i in range(batch)]
         molded, metas, windows = detector.mold_inputs(images)
-        rows = np.array(ops.convert_to_numpy(model.predict_on_batch([molded, metas])))
+        shape, compiled = molded.shape[1:], detector._compiled()
+        rows = compiled(molded, metas)
         host = {
             "resize, mold": lambda: detector.mold_inputs(images),
-            "unmold": lambda: [detector.unmold_detections(*each, molded.shape[1:], window)
-                               for *each, window in zip(rows, [molded.shape[1:]] * batch, windows)],
+            "unmold": lambda: [detector.unmold_detections(each, shape, shape, window)
+                               for each, window in zip(rows, windows)],
         }
-        parts = inference_parts(model, molded, metas)
+        parts = inference_parts(compiled.model, molded, metas, detector.get_anchors(shape)[None])
     else:
-        model = detector.keras_model
-        parts = training_parts(model, network.make_batch(config))
+        parts = training_parts(detector.keras_model, network.make_batch(config))
     works = arithmetic.multiply_adds(detector.keras_model, batch)
     return {
         "unit_before": unit_before, "whole": whole,
