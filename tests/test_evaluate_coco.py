@@ -153,15 +153,28 @@ class FakeModel:
         return [result([B], [1]) if image.any() else result([], []) for image in images]
 
 
-def test_detect_dataset_reads_a_few_images_at_a_time(capsys):
+def test_detect_dataset_reads_one_image_at_a_time(capsys):
     dataset, model = Boxes([([B], [1])] * 20), FakeModel()
     results = evaluate.detect_dataset(model, dataset, progress=False)
-    assert list(results) == list(range(20)) and model.calls == [9, 9, 2]
+    assert list(results) == list(range(20)) and model.calls == [1] * 20
     assert len(results[0]["rois"]) == 0 and len(results[19]["rois"]) == 1
     assert list(evaluate.detect_dataset(model, dataset, [7, 3], progress=False)) == [7, 3]
     assert capsys.readouterr() == ("", "")
     evaluate.detect_dataset(model, dataset, [7], progress=True)
     assert "1/1" in capsys.readouterr().err
+
+
+def test_detect_dataset_leaves_reading_to_a_model_that_streams():
+    class Streaming(FakeModel):
+        def detect_stream(self, images):
+            for image in images:
+                self.calls.append(image)
+                yield result([B], [1]) if image().any() else result([], [])
+
+    dataset, model = Boxes([([B], [1])] * 4), Streaming()
+    results = evaluate.detect_dataset(model, dataset, [2, 0, 3], progress=False)
+    assert list(results) == [2, 0, 3] and len(model.calls) == 3
+    assert [len(results[image_id]["rois"]) for image_id in (2, 0, 3)] == [1, 0, 1]
 
 
 def test_evaluate_model_notes_the_models_thresholds():

@@ -6,8 +6,8 @@ so that data sets joined from several sources evaluate as well as one COCO folde
 
 import contextlib
 import io
-import math
 import warnings
+from functools import partial
 
 import numpy as np
 from pycocotools.coco import COCO
@@ -20,10 +20,11 @@ HIGHEST_SCORE_THRESHOLD = 0.05
 
 
 def detect_dataset(model, dataset, image_ids=None, progress=True):
-    """Detects on images of a data set, reading a few at a time.
+    """Detects on images of a data set, few of which are in memory at once.
 
     Args:
-        model: a MaskRCNN in inference mode, or anything with its `detect(images, verbose=0)`.
+        model: a MaskRCNN in inference mode, which reads ahead in threads; or anything with its
+            `detect(images, verbose=0)`, which gets one image at a time.
         dataset: a prepared Dataset.
         image_ids: internal image ids; None takes them all.
         progress: whether to show a bar.
@@ -33,16 +34,13 @@ def detect_dataset(model, dataset, image_ids=None, progress=True):
         float32 `[N, 4]` in the image's own pixels, `class_ids` int32 `[N]`, `scores` float32 `[N]`.
     """
     image_ids = image_ids_of(dataset, image_ids)
-    batch = getattr(getattr(model, "config", None), "BATCH_SIZE", 1)
-    chunk = batch * math.ceil(8 / batch)  # whole batches, and little memory
-    results = {}
-    with tqdm(total=len(image_ids), desc="detect", unit="image", disable=not progress) as bar:
-        for start in range(0, len(image_ids), chunk):
-            part = image_ids[start:start + chunk]
-            images = [dataset.load_image(image_id) for image_id in part]
-            results.update(zip(part, model.detect(images, verbose=0), strict=True))
-            bar.update(len(part))
-    return results
+    images = (partial(dataset.load_image, image_id) for image_id in image_ids)
+    if hasattr(model, "detect_stream"):
+        found = model.detect_stream(images)
+    else:
+        found = (result for image in images for result in model.detect([image()], verbose=0))
+    bar = tqdm(found, total=len(image_ids), desc="detect", unit="image", disable=not progress)
+    return dict(zip(image_ids, bar, strict=True))
 
 
 def evaluate_model(model, dataset, image_ids=None, max_detections=100, progress=True):

@@ -1,4 +1,4 @@
-"""Frozen BatchNorm folded into the convolutions before it, so that it costs nothing in detection."""
+"""Frozen BatchNorm folded into the convolution before it, so that detection does not pay for it."""
 
 import keras
 import numpy as np
@@ -20,7 +20,8 @@ class FoldedModel:
 
     Args:
         model: functional model whose BatchNorm layers never see training again.
-        outputs, inputs: the copy's, tensors of the model; default the model's own.
+        outputs, inputs: the copy's, tensors of the model; default the model's own (inputs alone
+            cannot be given).
 
     Attributes:
         model: the copy, a functional model.
@@ -37,8 +38,7 @@ class FoldedModel:
         def call(layer, *args, **kwargs):
             return args[0] if layer in dropped else layer(*args, **kwargs)
 
-        source = keras.Model(model.inputs if inputs is None else inputs,
-                             model.outputs if outputs is None else outputs)
+        source = model if outputs is None else keras.Model(inputs or model.inputs, outputs)
         self.model = keras.models.clone_model(
             source, clone_function=lambda layer: self._copies.get(layer, layer),
             call_function=call)

@@ -1,5 +1,7 @@
 """Around the detection model: images into molded batches, detections back into their pixels."""
 
+import os
+
 import numpy as np
 
 from frcnn.images import compose_image_meta, mold_image, resize_image
@@ -83,12 +85,25 @@ def check_image(image, index, config):
     return image
 
 
-def batches_by_shape(shapes, batch_size):
-    """Indices of equal shapes, in lists of at most `batch_size`; largest shapes first."""
-    groups = {}
-    for index, shape in enumerate(shapes):
-        groups.setdefault(tuple(shape), []).append(index)
-    for shape in sorted(groups, key=np.prod, reverse=True):
-        indices = groups[shape]
-        for start in range(0, len(indices), batch_size):
-            yield indices[start:start + batch_size]
+def check_arrays(images, config):
+    """Several images, checked as far as they are arrays in a list; others are left for later.
+
+    Raises:
+        ValueError: as `check_image`; or it is one path, not several.
+    """
+    if isinstance(images, (str, os.PathLike)):
+        raise ValueError(f"detect takes a list of images or paths; put {str(images)!r} into one.")
+    if not isinstance(images, (list, tuple, np.ndarray)):
+        return images
+    return [image if callable(image) or isinstance(image, (str, os.PathLike))
+            else check_image(image, number, config) for number, image in enumerate(images)]
+
+
+def progress(results, images, verbose):
+    """The results, with a progress bar if `verbose` is not 0."""
+    if not verbose:
+        return results
+    from tqdm import tqdm
+
+    total = len(images) if hasattr(images, "__len__") else None
+    return tqdm(results, desc="detect", unit="image", total=total)

@@ -11,15 +11,15 @@ from frcnn import checkpoints, download, runs
 from frcnn.anchors import pyramid_anchors
 from frcnn.boxes import norm_boxes
 from frcnn.loader import DetectionSequence
-from frcnn.model import inference, training
-from frcnn.model.detector import Detector, build_detector
-from frcnn.model.folding import FoldedModel
+from frcnn.model import training
+from frcnn.model.detect import Detecting
+from frcnn.model.detector import build_detector
 from frcnn.model.inspection import run_tensors
 
 log = logging.getLogger(__name__)
 
 
-class MaskRCNN:
+class MaskRCNN(Detecting):
     """The detector with everything around it.
 
     Args:
@@ -51,19 +51,7 @@ class MaskRCNN:
         """Builds the Keras model, with fresh random weights."""
         if self.seed is not None:
             keras.utils.set_random_seed(self.seed)
-        self._folded = None
         return build_detector(mode, config, self.seed)
-
-    @property
-    def _detection_model(self):
-        """What `detect` runs: the first output alone, BatchNorm folded by the present weights."""
-        if self._folded is None:
-            self._folded = FoldedModel(self.keras_model, self.keras_model.outputs[0])
-            inner = self._folded.model
-            self._folded_detector = Detector(inner.inputs, inner.outputs, self.config)
-        else:
-            self._folded.refresh()
-        return self._folded_detector
 
     # --- weights and folders ------------------------------------------------------------------
 
@@ -237,70 +225,6 @@ class MaskRCNN:
         return training.WarmupSchedule(learning_rate, steps * (epochs - start), schedule,
                                        first_step=steps * (self.epoch - start))
 
-    # --- detection ----------------------------------------------------------------------------
-
-    def detect(self, images, verbose=0):
-        """Finds the objects in images.
-
-        Args:
-            images: list of uint8 `[h, w, C]`, any number, of any sizes.
-            verbose: 1 shows a progress bar.
-
-        Returns:
-            A list of dicts, one an image, best first: `rois` int32 `[N, 4]` and `boxes` float32
-            `[N, 4]`, (y1, x1, y2, x2) in the image's own pixels, rounded and not; `class_ids`
-            int32 `[N]`; `scores` float32 `[N]`.
-        """
-        self._check_inference("detect")
-        images = [inference.check_image(image, i, self.config) for i, image in enumerate(images)]
-        results = [None] * len(images)
-        shapes = [image.shape for image in images]
-        same_shape = self.config.IMAGE_RESIZE_MODE == "square"
-        batches = inference.batches_by_shape(
-            [(1,)] * len(images) if same_shape else shapes, self.config.BATCH_SIZE)
-        model = self._detection_model
-        for indices in _progress(list(batches), verbose):
-            molded, metas, windows = self.mold_inputs([images[i] for i in indices])
-            detections = model.predict_on_batch([molded, metas])
-            for i, rows, window in zip(indices, np.asarray(detections), windows):
-                results[i] = inference.as_result(*self.unmold_detections(
-                    rows, shapes[i], molded.shape[1:], window))
-        return results
-
-    def detect_molded(self, molded_images, image_metas, verbose=0):
-        """Finds the objects in images that are molded already, in their own pixels.
-
-        Args:
-            molded_images: float32 `[B, H, W, C]`, or a list of them, of one shape.
-            image_metas: `[B, META]`; the windows in them are not undone.
-
-        Returns:
-            A list of dicts as `detect`'s, boxes in pixels of the molded image.
-        """
-        self._check_inference("detect_molded")
-        molded, metas = np.stack(molded_images), np.stack(image_metas).astype(np.float32)
-        detections = np.asarray(self._detection_model.predict_on_batch([molded, metas]))
-        window = (0, 0, *molded.shape[1:3])
-        return [inference.as_result(*self.unmold_detections(
-            rows, molded.shape[1:], molded.shape[1:], window)) for rows in detections]
-
-    def mold_inputs(self, images):
-        """Resizes, pads and molds images that end up with one shape.
-
-        Returns:
-            molded images float32 `[B, H, W, C]`, metas float32 `[B, META]`, windows `[B, 4]`.
-        """
-        molded, metas, windows = inference.mold_inputs(images, self.config)
-        return np.stack(molded), np.stack(metas).astype(np.float32), np.stack(windows)
-
-    def unmold_detections(self, detections, original_image_shape, image_shape, window):
-        """One image's detections in its own pixels; see `inference.unmold_detections`."""
-        return inference.unmold_detections(detections, original_image_shape, image_shape, window)
-
-    def _check_inference(self, what):
-        if self.mode != "inference":
-            raise ValueError(f'{what} needs a model built with mode="inference".')
-
     # --- inspection ---------------------------------------------------------------------------
 
     def get_anchors(self, image_shape):
@@ -339,11 +263,3 @@ class MaskRCNN:
         else:
             molded, metas = np.stack(images), np.stack(image_metas).astype(np.float32)
         return run_tensors(self.keras_model, [molded, metas], outputs)
-
-
-def _progress(batches, verbose):
-    if not verbose:
-        return batches
-    from tqdm import tqdm
-
-    return tqdm(batches, desc="detect", unit="batch")

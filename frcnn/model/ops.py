@@ -8,6 +8,7 @@ import contextlib
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 # --- kernels ----------------------------------------------------------------------------------
@@ -46,6 +47,25 @@ def compiled_sums(variables):
         run = tf.function(lambda: sums(variables))
         return lambda: run().numpy()
     return lambda: ops.convert_to_numpy(sums(variables))
+
+
+def compiled(model):
+    """A function of arrays: what a Keras model predicts of a batch, as a NumPy array.
+
+    TensorFlow traces it once, for whatever shapes the model's inputs allow.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        signature = [tf.TensorSpec(x.shape, x.dtype) for x in model.inputs]
+
+        @tf.function(input_signature=signature, jit_compile=bool(model.jit_compile),
+                     autograph=False)
+        def run(*inputs):
+            return model(list(inputs), training=False)
+
+        return lambda *inputs: run(*inputs).numpy()
+    return lambda *inputs: np.asarray(model.predict_on_batch(list(inputs)))
 
 
 # --- boxes ------------------------------------------------------------------------------------

@@ -84,10 +84,19 @@ def test_gray_images_for_a_model_of_one_channel():
     assert inference.check_image(np.zeros((5, 6), np.uint8), 0, config).shape == (5, 6, 1)
 
 
-def test_batches_hold_equal_shapes_largest_first():
-    shapes = [(8, 8), (64, 64), (8, 8), (8, 8), (64, 64), (32, 8)]
-    assert list(inference.batches_by_shape(shapes, 2)) == [[1, 4], [5], [0, 2], [3]]
-    assert list(inference.batches_by_shape([], 2)) == []
+def test_arrays_in_a_list_are_checked_at_once():
+    config = small_config()
+    path, function = "a.png", lambda: None
+    images = [np.zeros((5, 6, 3), np.uint8), path, function]
+    checked = inference.check_arrays(images, config)
+    assert checked[0] is images[0] and checked[1:] == [path, function]
+    with pytest.raises(ValueError, match="Image 2 has the shape"):
+        inference.check_arrays([*images[:2], np.zeros((5, 6))], config)
+    lazy = iter([np.zeros((5, 6))])
+    assert inference.check_arrays(lazy, config) is lazy
+    assert len(inference.check_arrays(np.zeros((4, 5, 6, 3), np.uint8), config)) == 4
+    with pytest.raises(ValueError, match=r"images or paths; put 'a\.png' into one"):
+        inference.check_arrays(path, config)
 
 
 @pytest.mark.parametrize("mode", ["none", "crop"])

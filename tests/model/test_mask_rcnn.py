@@ -8,9 +8,10 @@ import keras
 import numpy as np
 import pytest
 from model_tools import Rectangles, array, one_batch, prefer_objects, small_config
+from PIL import Image
 
 from frcnn.dataset import CocoDataset
-from frcnn.errors import CheckpointError, DatasetError, TrainingDiverged
+from frcnn.errors import CheckpointError, DatasetError, ImageError, TrainingDiverged
 from frcnn.model.mask_rcnn import MaskRCNN
 from frcnn.runs import load_metadata
 
@@ -146,21 +147,6 @@ def test_compiled_by_xla(tmp_path):
     logs = model.keras_model.train_on_batch(one_batch(model.config), return_dict=True)
     assert all(np.isfinite(float(value)) for value in logs.values())
     assert any((old != new).any() for old, new in zip(before, weights_of(model)))
-
-
-def test_detection_compiled_by_xla_finds_the_same(detecting, monkeypatch):
-    """As on a GPU, where Keras compiles by itself."""
-    image = noise([(128, 128)])[0]
-    expected = detecting.detect([image])[0]
-    model = MaskRCNN("inference", detecting.config, detecting.model_dir)
-    model.keras_model.set_weights(detecting.keras_model.get_weights())
-    monkeypatch.setattr(keras.Model, "_resolve_auto_jit_compile", lambda self: True)
-    assert model.keras_model.jit_compile and model._detection_model.jit_compile
-    found = model.detect([image])[0]
-    np.testing.assert_allclose(found["boxes"], expected["boxes"], atol=0.01)
-    np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-4)
-    rois = model.run_graph([image], [("ROI", model.keras_model.get_layer("ROI").output)])["ROI"]
-    assert rois.shape == (1, 40, 4)
 
 
 @pytest.mark.parametrize("settings", [
@@ -353,7 +339,9 @@ def test_a_progress_bar_if_asked(detecting, images, capfd):
     detecting.detect(images[:3])
     assert capfd.readouterr().err == ""
     detecting.detect(images[:3], verbose=1)
-    assert "2/2" in capfd.readouterr().err
+    assert "3/3" in capfd.readouterr().err
+    detecting.detect(iter(images[:2]), verbose=1)
+    assert "2image" in capfd.readouterr().err
 
 
 def test_sizes_that_are_not_molded_to_one(tmp_path):
@@ -365,6 +353,19 @@ def test_sizes_that_are_not_molded_to_one(tmp_path):
         (alone,) = model.detect([image])
         np.testing.assert_allclose(alone["boxes"], result["boxes"], atol=0.01)
         np.testing.assert_allclose(alone["scores"], result["scores"], atol=1e-5)
+
+
+def test_a_stream_of_arrays_files_and_functions(detecting, images, tmp_path):
+    Image.fromarray(images[1]).save(tmp_path / "b.png")
+    (tmp_path / "c.png").write_text("no image")
+    sources = [images[0], tmp_path / "b.png", tmp_path / "c.png", lambda: images[2]]
+    results = list(detecting.detect_stream(iter(sources), return_exceptions=True))
+    assert isinstance(results.pop(2), ImageError)
+    for result, expected in zip(results, detecting.detect(images[:3], batch_size=2), strict=True):
+        np.testing.assert_allclose(result["boxes"], expected["boxes"], atol=0.01)
+        np.testing.assert_allclose(result["scores"], expected["scores"], atol=1e-5)
+    with pytest.raises(ImageError, match=r"c\.png"):
+        detecting.detect(sources)
 
 
 def test_molded_images(detecting, images):
