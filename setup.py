@@ -22,6 +22,7 @@ setup(
     author="frcnn contributors",
     license="MIT",
     packages=find_packages(include=["frcnn", "frcnn.*"]),
+    package_data={"frcnn.report": ["*.html", "*.css"]},
     entry_points={"console_scripts": ["frcnn = frcnn.cli:main"]},
     python_requires=">=3.11",
     install_requires=REQUIREMENTS,

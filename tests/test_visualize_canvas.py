@@ -15,7 +15,7 @@ from frcnn.visualize import canvas
 
 
 def test_neither_keras_nor_pyplot_is_loaded():
-    code = ("import sys; from frcnn import evaluate, visualize; "
+    code = ("import sys; from frcnn import evaluate, report, visualize; "
             "sys.exit(any(name in sys.modules for name in "
             "('keras', 'tensorflow', 'matplotlib.pyplot')))")
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
@@ -160,6 +160,22 @@ def test_lines_and_labels_shrink_with_the_number_of_objects():
     small = visualize.display_instances(image, boxes[:5], [1] * 5, NAMES, figsize=(5, 5))
     assert 12 >= few.texts[0].get_fontsize() > small.texts[0].get_fontsize() >= 8
     assert few.patches[0].get_linewidth() > many.patches[0].get_linewidth() >= 0.7
+
+
+def test_images_of_many_channels_show_three_and_of_two_one():
+    image = np.random.default_rng(0).integers(0, 255, (20, 30, 5), np.uint8)
+    shown = [visualize.draw_boxes(image[:, :, :channels]).images[0].get_array()
+             for channels in (5, 4, 2)]
+    np.testing.assert_array_equal(shown[0], image[:, :, :3])
+    np.testing.assert_array_equal(shown[1], image[:, :, :3])
+    np.testing.assert_array_equal(shown[2], image[:, :, 0])
+
+
+def test_names_with_dollars_are_no_formulas():
+    names = ["BG", r"$\frac$"]
+    ax = visualize.display_instances(GRAY, [[10, 10, 40, 60]], [1], names, title="$x^$.png",
+                                     legend=True)
+    ax.figure.canvas.draw()  # a formula that cannot be read would raise an error
 
 
 def test_save_figure_takes_axes_or_figure(tmp_path):

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from visualize_tools import GRAY, NAMES, drawn_box, legend_texts, outlines, texts
 
 from frcnn import visualize
-from frcnn.visualize import pictures
+from frcnn.visualize import differences
 from frcnn.visualize.canvas import NEUTRAL
 
 BOXES = np.array([[10, 20, 40, 60], [50, 100, 90, 180], [15, 120, 35, 150]], np.float32)
@@ -111,15 +111,34 @@ def test_differences_tell_hits_misses_mistakes_and_ignored():
     found = np.array([BOXES[0], [61, 10, 91, 40], [10, 160, 20, 170], [5, 70, 25, 90], BOXES[1]])
     ax = visualize.display_differences(
         GRAY, truth, [1, 2, 3, -1], found, [1, 2, 1, 2, 2], [0.9, 0.8, 0.7, 0.6, 0.3], NAMES)
-    assert len(outlines(ax, pictures.HIT, "solid")) == 1
-    assert [drawn_box(p) for p in outlines(ax, pictures.MISSED)] == \
+    assert len(outlines(ax, differences.HIT, "solid")) == 1
+    assert [drawn_box(p) for p in outlines(ax, differences.MISSED)] == \
         [tuple(truth[1]), tuple(truth[2])]  # the one below the score is missed
-    assert len(outlines(ax, pictures.FALSE)) == 2
+    assert len(outlines(ax, differences.FALSE)) == 2
     assert len(outlines(ax, NEUTRAL)) == 2
     assert texts(ax) == ["cryst", "eryth", "cast 0.90 / 1.00", "cryst 0.80, is eryth", "cast 0.70",
                          "cryst 0.60"]
     assert legend_texts(ax) == ["1 hit (score / IoU; truth dotted)", "2 missed", "2 false",
                                 "ignored region, 1 detection in it"]
+
+
+def test_truth_and_detections_lie_side_by_side_with_mistakes_dashed():
+    crowd = [5, 150, 45, 195]
+    truth = np.array([*BOXES[:2], [60, 10, 90, 40], crowd])
+    found = np.array([BOXES[0], [61, 10, 91, 40], [10, 160, 20, 170], [5, 70, 25, 90], BOXES[1]])
+    left, right = visualize.display_beside_truth(
+        GRAY, truth, [1, 2, 3, -1], found, [1, 2, 1, 2, 2], [0.9, 0.8, 0.7, 0.6, 0.3], NAMES)
+    assert left.figure is right.figure
+    assert [patch.get_linestyle() for patch in outlines(left)] == [
+        "solid", "dashed", "dashed", "dotted"]
+    assert texts(left) == ["cast", "cryst, missed", "eryth, missed", "cast (crowd)"]
+    assert [patch.get_linestyle() for patch in outlines(right)] == [
+        "solid", "dashed", "dotted", "dashed"]  # the third lies in the crowd
+    assert texts(right) == ["cast 0.90", "cryst 0.80, is eryth", "cast 0.70", "cryst 0.60, false"]
+    assert to_hex(outlines(right)[1].get_edgecolor()) == visualize.class_color(2)
+    given = [axes(), axes()]
+    assert visualize.display_beside_truth(GRAY, BOXES[:0], [], BOXES[:0], [], [], NAMES,
+                                          given) is given
 
 
 def test_hits_among_many_objects_have_short_labels():
@@ -136,10 +155,10 @@ def test_differences_without_truth_or_detections():
     ax = visualize.display_differences(GRAY, *nothing, *nothing, np.zeros(0), NAMES, ax=given)
     assert ax is given and outlines(ax) == []
     ax = visualize.display_differences(GRAY, BOXES, [1, 1, 1], *nothing, np.zeros(0), NAMES)
-    assert len(outlines(ax, pictures.MISSED, "dashed")) == 3
+    assert len(outlines(ax, differences.MISSED, "dashed")) == 3
     ax = visualize.display_differences(GRAY, *nothing, BOXES, [1, 1, 1], np.ones(3), NAMES,
                                        legend=False)
-    assert len(outlines(ax, pictures.FALSE)) == 3 and ax.get_legend() is None
+    assert len(outlines(ax, differences.FALSE)) == 3 and ax.get_legend() is None
 
 
 @pytest.mark.parametrize("count, rows, columns", [(1, 1, 1), (4, 1, 4), (6, 2, 4)])

@@ -53,6 +53,28 @@ def test_a_single_epoch_has_whole_numbers_and_hollow_validation():
     assert training.get_markerfacecolor() == "black" != validation.get_markerfacecolor()
 
 
+def test_losses_that_are_missing_leave_gaps():
+    ax = visualize.plot_losses({"loss": [3.0, None, 1.0], "val_loss": [None, 2.0, np.nan],
+                                "learning_rate": ["x"]})
+    assert ax.get_yscale() == "log" and len(ax.lines) == 2
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [3, np.nan, 1])
+
+
+def test_sizes_of_boxes_are_counted_by_class():
+    sides = np.array([10, 10.5, 40, 300, 300, 300])
+    ax = visualize.plot_box_sizes(sides, [1, 3, 1, 3, 3, 3], NAMES, anchors=(16, 32))
+    assert legend_texts(ax) == ["cast", "eryth", "anchors"]
+    colors = [visualize.class_color(class_id) for class_id in (1, 3)]
+    areas = {color: sum(patch.get_height() for patch in ax.patches
+                        if to_hex(patch.get_facecolor()) == color) for color in colors}
+    assert list(areas.values()) == [2, 4]
+    assert [line.get_xdata()[0] for line in ax.lines] == [16, 32]
+    given = Figure().add_subplot()
+    assert visualize.plot_box_sizes([], [], NAMES, given) is given and given.get_legend() is None
+    assert sum(patch.get_height() for patch in visualize.plot_box_sizes([5], [1], NAMES).patches) \
+        == 1
+
+
 def test_losses_of_an_empty_history():
     assert len(visualize.plot_losses({}).lines) == 0
 
@@ -89,7 +111,7 @@ def test_the_legend_of_many_classes_is_as_high_as_the_plot():
     recalls = np.linspace(0, 1, 101)
     ax = visualize.plot_precision_recall_by_class({
         f"class {i} {'x' * 50}": {"class_id": i, "AP": i / 100, "recalls": recalls,
-                                  "precisions": np.full(101, i / 100)} for i in range(1, 81)})
+                                  "precisions": np.full(101, i / 100)} for i in range(1, 47)})
     ax.figure.canvas.draw()
     assert ax.get_legend().get_window_extent().height < 1.15 * ax.get_window_extent().height
     assert max(map(len, legend_texts(ax))) < 40  # a long name is cut, with a sign of it
@@ -108,10 +130,10 @@ def test_overlaps_name_matches_and_mistakes():
 
 
 def test_overlaps_of_many_objects_name_only_what_matters():
-    overlaps = np.zeros((70, 70))
+    overlaps = np.zeros((61, 61))
     overlaps[0, 0], overlaps[1, 1], overlaps[2, 2] = 0.9, 0.7, 0.3
-    ids = np.ones(70, int)
-    ax = visualize.plot_overlaps(ids, [1, 2, *ids[2:]], np.ones(70), overlaps, NAMES)
+    ids = np.ones(61, int)
+    ax = visualize.plot_overlaps(ids, [1, 2, *ids[2:]], np.ones(61), overlaps, NAMES)
     assert texts(ax) == ["0.90", "0.70 ×"]
     ax.figure.canvas.draw()
     labels = [label.get_window_extent() for label in ax.get_yticklabels()]

@@ -124,8 +124,8 @@ def image_axes(image, figsize, ax=None):
 def show_image(ax, image, title="", **options):
     """Draws an image so that box coordinates are its pixels' edges: (0, 0) is the outer corner."""
     image = np.asarray(image)
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
+    if image.ndim == 3 and image.shape[2] != 3:  # of more channels, those that a screen can show
+        image = image[:, :, :3] if image.shape[2] > 3 else image[:, :, 0]
     if image.ndim == 2:
         options.setdefault("cmap", "gray")
     elif image.dtype != np.uint8 and image.max(initial=0) > 1:
@@ -135,7 +135,7 @@ def show_image(ax, image, title="", **options):
     ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     ax.set_frame_on(False)
     if title:
-        _shorten(ax.set_title(title, fontsize=11, pad=5), ax)
+        _shorten(ax.set_title(plain(title), fontsize=11, pad=5), ax)
 
 
 def _shorten(title, ax):
@@ -190,7 +190,7 @@ class Brush:
         outline = Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=color,
                             linestyle=style, linewidth=linewidth, alpha=alpha,
                             path_effects=[halo])
-        if style == "solid":
+        if style != "dotted":
             self._objects.append((y1, x1, y2, x2))
         self.ax.add_patch(outline)
         # An outline on the image's rim is seen in full; what lies outside the image is not.
@@ -201,7 +201,7 @@ class Brush:
     def label(self, box, text, color, alpha=0.85):
         """Adds a label to `box` [4] in pixels, above it if there is room; returns the Text."""
         label = self.ax.text(
-            0, 0, text, color=_ink(color), fontsize=self.fontsize, va="top", ha="left",
+            0, 0, plain(text), color=_ink(color), fontsize=self.fontsize, va="top", ha="left",
             bbox={"facecolor": color, "alpha": alpha, "pad": 1, "linewidth": 0}, zorder=3)
         extent = label.get_window_extent()  # without the padding, which is known only when drawn
         height, width = np.array([extent.height, extent.width]) * self._dot + 2 * self._pad
@@ -235,6 +235,11 @@ def _shared(boxes1, boxes2):
     return np.prod(np.maximum(sides, 0), axis=2)
 
 
+def plain(text):
+    """A text as it is: Matplotlib takes what stands between two dollar signs for a formula."""
+    return text.replace("$", r"\$")
+
+
 def _ink(color):
     """Black or white, whichever reads better on a colour."""
     red, green, blue = matplotlib.colors.to_rgb(color)
@@ -243,7 +248,8 @@ def _ink(color):
 
 def add_legend(ax, entries):
     """A legend in a row below the axes; `entries` are (colour, text, line style)."""
-    handles = [Patch(facecolor="none" if style != "solid" else color, edgecolor=color, label=text,
+    handles = [Patch(facecolor="none" if style != "solid" else color, edgecolor=color,
+                     label=plain(text),
                      linestyle=style) for color, text, style in entries]
     if handles:
         ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.005),

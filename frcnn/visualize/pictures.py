@@ -1,9 +1,8 @@
-"""Pictures on images: instances, boxes before and after refinement, truth against detections."""
+"""Pictures on images: instances, boxes before and after refinement, grids of images."""
 
 import matplotlib
 import numpy as np
 
-from frcnn.evaluate.matching import compute_matches, lies_in_crowd, match_leftovers
 from frcnn.visualize.canvas import (
     NEUTRAL,
     Brush,
@@ -17,7 +16,6 @@ from frcnn.visualize.canvas import (
 )
 
 CROWD = " (crowd)"
-HIT, MISSED, FALSE = "#0b7d3b", "#1259c3", "#d81e1e"
 # inches: across an image of a grid, above it, between two
 PANEL, TITLE, GAP = 4.0, 0.35, 0.2
 LEGEND_FROM = 50  # with as many objects, class colours are explained below the image
@@ -45,7 +43,7 @@ def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolat
     options = {name: value for name, value in options.items() if value is not None}
     for index, (image, title) in enumerate(zip(images, titles, strict=True)):
         row, column = divmod(index, cols)
-        ax = _panel(figure, column * (PANEL + GAP), sum(heights[:row]) + TITLE, PANEL,
+        ax = panel(figure, column * (PANEL + GAP), sum(heights[:row]) + TITLE, PANEL,
                     heights[row] - TITLE)
         ax.set_anchor("N")
         show_image(ax, image, str(title), **options)
@@ -54,7 +52,8 @@ def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolat
 
 
 def display_instances(image, boxes, class_ids, class_names, scores=None, title="",
-                      figsize=(16, 16), ax=None, *, captions=None, colors=None, legend=None):
+                      figsize=(16, 16), ax=None, *, captions=None, colors=None, styles=None,
+                      legend=None):
     """An image with its objects: boxes in the colour of their class, names and scores.
 
     Args:
@@ -68,6 +67,7 @@ def display_instances(image, boxes, class_ids, class_names, scores=None, title="
         ax: axes to draw on, or None for a new figure.
         captions: `[N]` str in place of name and score; an empty one is left out.
         colors: `[N]` colours in place of the classes'.
+        styles: `[N]` line styles in place of solid, and dotted for a crowd.
         legend: whether to name the classes below the image; None does where there are many objects.
 
     Returns:
@@ -81,8 +81,10 @@ def display_instances(image, boxes, class_ids, class_names, scores=None, title="
         captions = [caption(class_names, class_id, None if scores is None else scores[i])
                     for i, class_id in enumerate(class_ids)]
     colors = [class_color(class_id) for class_id in class_ids] if colors is None else colors
-    for i, box in enumerate(boxes):
-        brush.box(box, colors[i], style="dotted" if class_ids[i] < 0 else "solid")
+    if styles is None:
+        styles = np.where(class_ids < 0, "dotted", "solid")
+    for box, color, style in zip(boxes, colors, styles, strict=True):
+        brush.box(box, color, style)
     for box, text, color in _joined(boxes, captions, colors):
         brush.label(box, text, color)
     if legend or (legend is None and made and len(boxes) >= LEGEND_FROM):
@@ -173,93 +175,6 @@ def draw_rois(image, rois, refined_rois, class_ids, class_names, limit=10, ax=No
         colors=[class_color(i) for i in class_ids[shown]])
 
 
-def display_differences(image, gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores,
-                        class_names, title="", ax=None, *, iou_threshold=0.5, score_threshold=0.5,
-                        legend=True):
-    """Truth against detections: hits (with score / IoU), missed objects, false detections.
-
-    A hit's true box is dotted. Where there are many objects, the labels of hits give the class
-    only, so that the mistakes stand out.
-
-    Args:
-        image: `[H, W, 3]`.
-        gt_boxes: `[G, 4]` pixels.
-        gt_class_ids: `[G]` int; crowds (negative) are drawn dim, what lies in them is ignored.
-        pred_boxes: `[P, 4]` pixels.
-        pred_class_ids: `[P]` int.
-        pred_scores: `[P]` float.
-        class_names: names by class id.
-        title: str above the image.
-        ax: axes to draw on, or None for a new figure.
-        iou_threshold: least IoU of a hit.
-        score_threshold: detections with a lower score are left out.
-        legend: whether to explain the colours, with counts, below the image.
-
-    Returns:
-        Axes.
-    """
-    made, ax = ax is None, image_axes(image, (14, 14), ax)
-    show_image(ax, image, title)
-    scores = np.asarray(pred_scores, float)
-    order = np.flatnonzero(scores >= score_threshold)
-    order = order[np.argsort(-scores[order], kind="stable")]
-    truth = (np.asarray(gt_boxes).reshape(-1, 4), np.asarray(gt_class_ids, int))
-    found = (np.asarray(pred_boxes).reshape(-1, 4)[order], np.asarray(pred_class_ids, int)[order],
-             scores[order])
-    brief = len(order) >= LEGEND_FROM
-    drawn = list(_differences(truth, found, class_names, iou_threshold, brief))
-    brush = Brush(ax, sum(bool(text) for *_, text in drawn))
-    for box, color, style, _ in drawn:
-        brush.box(box, color, style)
-    for box, color, _, text in drawn:
-        if text:
-            brush.label(box, text, color)
-    if legend:
-        add_legend(ax, _difference_entries(ax, np.any(truth[1] < 0), brief))
-    show_if_window(made)
-    return ax
-
-
-def _differences(truth, found, class_names, iou_threshold, brief=False):
-    """(box, colour, line style, text) of each object and each detection; these come best first.
-
-    `brief` leaves the numbers out of the hits' labels.
-    """
-    gt_match, pred_match, overlaps = compute_matches(*truth, *found, iou_threshold)
-    ignored = lies_in_crowd(*truth, *found, iou_threshold)
-    partner = match_leftovers(gt_match, pred_match, overlaps, truth[1], iou_threshold)
-    for j, (box, class_id) in enumerate(zip(*truth, strict=True)):
-        if class_id < 0:
-            yield box, NEUTRAL, "dotted", ""
-        elif gt_match[j] >= 0:
-            yield box, HIT, "dotted", ""
-        else:
-            yield box, MISSED, "dashed", class_names[class_id]
-    for i, (box, class_id, score) in enumerate(zip(*found, strict=True)):
-        text = caption(class_names, class_id, score)
-        if pred_match[i] >= 0:
-            overlap = overlaps[i, int(pred_match[i])]
-            yield box, HIT, "solid", (class_names[class_id] if brief else f"{text} / {overlap:.2f}")
-        elif partner[i] >= 0:
-            yield box, FALSE, "solid", f"{text}, is {class_names[truth[1][partner[i]]]}"
-        else:
-            yield box, NEUTRAL if ignored[i] else FALSE, "solid", text
-
-
-def _difference_entries(ax, crowds, brief):
-    """The legend of `display_differences`, with counts of what was drawn."""
-    drawn = [(matplotlib.colors.to_hex(patch.get_edgecolor()), patch.get_linestyle())
-             for patch in ax.patches]
-    numbers = "" if brief else "score / IoU; "
-    entries = [(HIT, f"{drawn.count((HIT, 'solid'))} hit ({numbers}truth dotted)", "solid"),
-               (MISSED, f"{drawn.count((MISSED, 'dashed'))} missed", "dashed"),
-               (FALSE, f"{drawn.count((FALSE, 'solid'))} false", "solid")]
-    if crowds:
-        inside = _counted(drawn.count((NEUTRAL, "solid")), "detection")
-        entries.append((NEUTRAL, f"ignored region, {inside} in it", "dotted"))
-    return entries
-
-
 def draw_detections_beside_truth(images, truths, results, class_names, *, titles=None,
                                  score_threshold=0.5, width=16):
     """A grid: each row an image with its true boxes on the left, with its detections on the right.
@@ -276,15 +191,15 @@ def draw_detections_beside_truth(images, truths, results, class_names, *, titles
     Returns:
         Figure, to be written by `save_figure`.
     """
-    panel = (width - GAP) / 2
-    heights = [panel * np.shape(image)[0] / np.shape(image)[1] + TITLE for image in images]
-    figure = new_figure((width, sum(heights) or panel))
+    side = (width - GAP) / 2
+    heights = [side * np.shape(image)[0] / np.shape(image)[1] + TITLE for image in images]
+    figure = new_figure((width, sum(heights) or side))
     for row, (image, (boxes, class_ids), result) in enumerate(
             zip(images, truths, results, strict=True)):
-        axes = [_panel(figure, left, sum(heights[:row]) + TITLE, panel, heights[row] - TITLE)
-                for left in (0, panel + GAP)]
+        axes = [panel(figure, left, sum(heights[:row]) + TITLE, side, heights[row] - TITLE)
+                for left in (0, side + GAP)]
         name = f"{titles[row]}: " if titles is not None else ""
-        objects = _counted(np.count_nonzero(np.asarray(class_ids) > 0), "object")
+        objects = counted(np.count_nonzero(np.asarray(class_ids) > 0), "object")
         display_instances(image, boxes, class_ids, class_names, ax=axes[0],
                           title=f"{name}truth, {objects}")
         kept = np.asarray(result["scores"]) >= score_threshold
@@ -292,7 +207,7 @@ def draw_detections_beside_truth(images, truths, results, class_names, *, titles
         display_instances(
             image, np.asarray(found)[kept], np.asarray(result["class_ids"])[kept], class_names,
             np.asarray(result["scores"])[kept], ax=axes[1],
-            title=f"{name}{_counted(np.count_nonzero(kept), 'detection')}, "
+            title=f"{name}{counted(np.count_nonzero(kept), 'detection')}, "
                   f"score {score_threshold:g} or more")
     return figure
 
@@ -303,7 +218,7 @@ def caption(class_names, class_id, score=None):
     return name if score is None else f"{name} {score:.2f}"
 
 
-def _panel(figure, left, top, width, height):
+def panel(figure, left, top, width, height):
     """Axes at a place of a figure, in inches from its upper left corner."""
     across, down = figure.get_size_inches()
     return figure.add_axes([left / across, 1 - (top + height) / down, width / across,
@@ -327,7 +242,7 @@ def _joined(boxes, captions, colors):
         yield box, ", ".join(texts), entries[0][1] if one else NEUTRAL
 
 
-def _counted(number, noun):
+def counted(number, noun):
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

@@ -3,14 +3,17 @@
 import math
 
 import numpy as np
+from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 
-from frcnn.visualize.canvas import PALETTE, class_color, new_axes
+from frcnn.visualize.canvas import PALETTE, class_color, new_axes, plain
 
 MANY_OVERLAPS = 60  # objects or detections of one image
 MANY_CLASSES = 20
 LOSS_LABELS = {"loss": "total", "rpn_class_loss": "RPN class", "rpn_bbox_loss": "RPN box",
                "mrcnn_class_loss": "head class", "mrcnn_bbox_loss": "head box"}
+LOSS_COLORS = dict(zip(LOSS_LABELS, ("black", *PALETTE)))
+_FIGURES = {prefix + name for name in LOSS_LABELS for prefix in ("", "val_")}
 
 
 def plot_losses(history, ax=None, *, epochs=None):
@@ -26,11 +29,12 @@ def plot_losses(history, ax=None, *, epochs=None):
         Axes, logarithmic upwards where all values are above 0.
     """
     ax = new_axes((9, 5.5), ax)
-    values = getattr(history, "history", history)
+    values = {name: np.array(line, float)  # None stands for a figure that there was not
+              for name, line in getattr(history, "history", history).items() if name in _FIGURES}
     if epochs is None and getattr(history, "epoch", None):
         epochs = [epoch + 1 for epoch in history.epoch]
-    for index, (name, label) in enumerate(LOSS_LABELS.items()):
-        color = "black" if name == "loss" else PALETTE[index - 1]
+    for name, label in LOSS_LABELS.items():
+        color = LOSS_COLORS[name]
         for prefix, style in (("", "solid"), ("val_", "dashed")):
             line = values.get(prefix + name)
             if line is not None and len(line):
@@ -40,7 +44,8 @@ def plot_losses(history, ax=None, *, epochs=None):
                         marker="o" if len(line) < 30 else None,
                         markerfacecolor="white" if prefix else color,
                         label=f"{label}, validation" if prefix else label)
-    heights = [height for line in ax.get_lines() for height in line.get_ydata()]
+    heights = [height for line in ax.get_lines() for height in line.get_ydata()
+               if np.isfinite(height)]
     if heights and min(heights) > 0:
         ax.set_yscale("log")
         ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
@@ -115,9 +120,9 @@ def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_nam
                 color="white" if overlaps[i, j] > 0.5 else "black",
                 fontweight="bold" if over else "normal")
     size = 7 if many else 8
-    ax.set_xticks(range(columns), [class_names[i] for i in gt_class_ids], rotation=90,
+    ax.set_xticks(range(columns), [_brief(class_names[i]) for i in gt_class_ids], rotation=90,
                   fontsize=size)
-    ax.set_yticks(range(rows), [f"{class_names[i]} {score:.2f}" for i, score in
+    ax.set_yticks(range(rows), [f"{_brief(class_names[i])} {score:.2f}" for i, score in
                                 zip(pred_class_ids, pred_scores, strict=True)], fontsize=size)
     ax.set(xlabel="objects", ylabel="detections", title="IoU of detections and objects")
     return ax
@@ -146,8 +151,10 @@ def plot_precision_recall_by_class(curves, ax=None):
                 label=f"{curve['AP']:.3f}  {_brief(name)}")
     every = list(curves.values())
     if len(every) > 1:
-        ax.plot(every[0]["recalls"], np.mean([curve["precisions"] for curve in every], axis=0),
-                color="black", linewidth=2.4, linestyle=(0, (4, 1.5)),
+        mean = np.mean([curve["precisions"] for curve in every], axis=0)
+        end = int(np.count_nonzero(mean)) + 1
+        ax.plot(every[0]["recalls"][:end], mean[:end], color="black", linewidth=2.4,
+                linestyle=(0, (4, 1.5)),
                 label=f"{np.mean([curve['AP'] for curve in every]):.3f}  mean")
     ax.set(xlim=(0, 1.02), ylim=(0, 1.05), xlabel="recall", ylabel="precision",
            title="Precision and recall by class")
@@ -183,7 +190,7 @@ def plot_confusion_matrix(counts, class_names, ax=None):
     ax = new_axes((side + 0.5, side), ax)
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for i, j in np.argwhere(counts > 0):
-        share = "" if many or i == len(counts) - 1 else f"\n{_percent(counts[i, j], totals[i])}"
+        share = "" if many or i == len(counts) - 1 else f"\n{percent(shares[i, j])}"
         ax.text(j, i, f"{counts[i, j]}{share}", ha="center", va="center",
                 fontsize=7 if many else 9, color="white" if shares[i, j] > 0.5 else "black",
                 fontweight="bold" if i == j else "normal")
@@ -197,14 +204,53 @@ def plot_confusion_matrix(counts, class_names, ax=None):
     return ax
 
 
+def plot_box_sizes(sides, class_ids, class_names, ax=None, *, anchors=None, unit="pixels"):
+    """A histogram of the sizes of boxes, each bar divided by class.
+
+    Args:
+        sides: `[N]` float above 0, the square roots of the boxes' areas.
+        class_ids: `[N]` int from 1.
+        class_names: names by class id.
+        ax: axes to draw on, or None for a new figure.
+        anchors: side lengths to mark, such as RPN_ANCHOR_SCALES, in the same unit; or None.
+        unit: what `sides` are measured in.
+
+    Returns:
+        Axes, logarithmic across.
+    """
+    ax = new_axes((7, 4), ax)
+    sides, class_ids = np.asarray(sides, float), np.asarray(class_ids, int)
+    handles, line = [], None
+    ax.set(xlabel=f"side of the box (root of its area), {unit}", ylabel="objects",
+           title="Sizes of the boxes")
+    ax.set_xscale("log", base=2)
+    ax.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    ax.yaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.grid(alpha=0.25, axis="y")
+    if len(sides):
+        lowest, highest = np.log2(sides.min()), np.log2(sides.max())
+        bins = 2.0 ** np.arange(np.floor(lowest * 4) / 4, highest + 0.26, 0.25)
+        present = np.unique(class_ids)
+        ax.hist([sides[class_ids == class_id] for class_id in present], bins, stacked=True,
+                color=[class_color(class_id) for class_id in present])
+        handles = [Patch(color=class_color(class_id), label=_brief(class_names[class_id]))
+                   for class_id in present]
+    for anchor in anchors if anchors is not None else []:
+        line = ax.axvline(anchor, color="0.35", linestyle="--", linewidth=1, label="anchors")
+    handles += [line] if line else []
+    if handles:
+        ax.legend(handles=handles, fontsize=9, frameon=False, loc="upper left",
+                  bbox_to_anchor=(1, 1))
+    return ax
+
+
 def _brief(name, length=28):
     """A class name that leaves room for the plot beside it."""
-    return name if len(name) <= length else f"{name[:length - 1]}…"
+    return plain(name if len(name) <= length else f"{name[:length - 1]}…")
 
 
-def _percent(part, whole):
-    """Whole percents; what is not quite nothing or not quite all does not read so."""
-    percent = round(100 * part / whole)
-    if part and not percent:
+def percent(share):
+    """A share in whole percents; what is not quite nothing or not quite all does not read so."""
+    if 0 < share < 0.005:
         return "<1%"
-    return ">99%" if percent == 100 and part < whole else f"{percent}%"
+    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"

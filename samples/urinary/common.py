@@ -8,6 +8,7 @@ import ast
 import contextlib
 import os
 import re
+import shlex
 import sys
 import tempfile
 from pathlib import Path
@@ -136,7 +137,8 @@ def add_checkpoint_options(parser):
     parser.add_argument("--config", metavar="FILE",
                         help="configuration of the weights (default: the one beside them)")
     parser.add_argument("--batch-size", type=positive_integer, metavar="N",
-                        help="images worked on at once (default: as in training)")
+                        help="images that go through the network together (default: what suits "
+                             "their size and the processor)")
     parser.add_argument("--precision", choices=PRECISIONS,
                         help="arithmetic; 'auto' is bfloat16 where the processor has it (default: "
                              "as in training)")
@@ -214,6 +216,11 @@ def check_same_classes(names, dataset, where, advice):
     if list(names) != list(dataset.class_names):
         raise DatasetError(f"{where} has the classes {', '.join(names[1:])}, but the data set has "
                            f"{', '.join(dataset.class_names[1:])}. {advice}")
+
+
+def command():
+    """The command that started this process, as one line for a shell."""
+    return shlex.join(sys.argv)
 
 
 def describe(dataset):

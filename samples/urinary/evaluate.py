@@ -15,7 +15,7 @@ from samples.urinary.config import EVALUATION_MIN_CONFIDENCE
 DESCRIPTION = """\
 COCO evaluation of a trained detector on one subset of a data set: AP, AP50, AP75, AP of small,
 medium and large objects, AR, and AP50 of each class, as a table and in metrics.json, with a PNG of
-detections beside the truth.
+detections beside the truth, and with report.html, a page on all of it.
 """
 
 
@@ -36,7 +36,7 @@ def build_parser():
     parser.add_argument("--images", type=common.positive_integer, metavar="N",
                         help="only the first N images (default: all)")
     parser.add_argument("--output", metavar="DIR",
-                        help="folder for metrics.json and detections.png (default: "
+                        help="folder for metrics.json, detections.png and report.html (default: "
                              "evaluate_<subset> beside the checkpoint)")
     return parser
 
@@ -48,8 +48,8 @@ def main(argv=None):
     start = starts.find_trained(options.model, options.logs, options.config)
     config = starts.detection_config(start, options,
                                      DETECTION_MIN_CONFIDENCE=options.min_confidence)
-    dataset = common.load_subset(common.dataset_folder(options.dataset), options.subset,
-                                 options.skip_bad)
+    data = common.dataset_folder(options.dataset)
+    dataset = common.load_subset(data, options.subset, options.skip_bad)
     dataset.image_channels = config.IMAGE_CHANNEL_COUNT
     starts.check_classes(start, dataset, "Evaluate it on the data that it was trained for.")
     common.check_images(dataset, decode=options.dataset is not None, skip_bad=options.skip_bad)
@@ -60,10 +60,14 @@ def main(argv=None):
 
     from samples.urinary import report
 
-    metrics = report.evaluate_checkpoint(start.path, config, dataset, folder, options.images)
+    run = report.describe_run(
+        start.path, config, epoch=start.epoch, history=report.read_history(start.path.parent),
+        subset=options.subset, limit=options.images, data=data)
+    metrics = report.evaluate_checkpoint(start.path, config, dataset, folder, options.images, run)
     print(f"\n{report.evaluate.format_table(metrics)}\n")
     print(f"figures       {folder / 'metrics.json'}")
     print(f"detections    {folder / 'detections.png'}")
+    print(f"report        {folder / 'report.html'}")
     return 0
 
 

@@ -1,16 +1,19 @@
-"""What a run leaves behind when it ends: COCO figures, the loss curves, detections beside truth."""
+"""What a run leaves behind when it ends: COCO figures, losses, detections, a page on it all."""
+
+from pathlib import Path
 
 import numpy as np
 
 from frcnn import evaluate, visualize
+from frcnn.report import Run, read_history, write_report  # noqa: F401 - handed on
 from samples.urinary import common
 
 PICTURES = 6
 PICTURE_MIN_CONFIDENCE = 0.5
 
 
-def evaluate_checkpoint(checkpoint, config, dataset, folder, limit=None):
-    """Detects on a data set, and writes `metrics.json` and `detections.png` into a folder.
+def evaluate_checkpoint(checkpoint, config, dataset, folder, limit=None, run=None):
+    """Detects on a data set; writes `metrics.json`, `detections.png`, `report.html` into a folder.
 
     Args:
         checkpoint: path of the weights.
@@ -18,6 +21,7 @@ def evaluate_checkpoint(checkpoint, config, dataset, folder, limit=None):
         dataset: a prepared Dataset.
         folder: Path to write to.
         limit: how many of the first images to take, None for all.
+        run: a `frcnn.report.Run`, what the report tells beside the figures; or None.
 
     Returns:
         metrics: as `frcnn.evaluate.evaluate_detections` gives them.
@@ -32,7 +36,31 @@ def evaluate_checkpoint(checkpoint, config, dataset, folder, limit=None):
     metrics["settings"]["checkpoint"] = str(checkpoint)
     evaluate.write_metrics(metrics, folder / "metrics.json")
     draw_detections(dataset, results, folder / "detections.png")
+    write_report(folder / "report.html", dataset, results, metrics,
+                 run or describe_run(checkpoint, config), image_ids,
+                 score_threshold=PICTURE_MIN_CONFIDENCE)
     return metrics
+
+
+def describe_run(checkpoint, config, *, epoch=0, history=None, subset="val", limit=None,
+                 others=None, data=None):
+    """What the report tells of a run: a `frcnn.report.Run`.
+
+    Args:
+        checkpoint: path of the weights, in the run's folder.
+        config: their Config.
+        epoch: of the checkpoint; 0 if unknown.
+        history: dict of lists, the losses by epoch; or None.
+        subset: what the evaluated images are called, `limit` how many of the first they are.
+        others: dict of further Datasets by name; or None.
+        data: the data set's folder.
+    """
+    path = Path(checkpoint)
+    facts = {"data set": data, "command": common.command()}
+    return Run(title=f"{path.parent.name}: " + (f"epoch {epoch}" if epoch else path.name),
+               checkpoint=path, epoch=epoch, config=config, history=history or {},
+               subset=f"{subset} (the first {limit})" if limit else subset, others=others or {},
+               facts={name: value for name, value in facts.items() if value})
 
 
 def inference_model(checkpoint, config, logs):

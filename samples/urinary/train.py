@@ -45,7 +45,7 @@ or, in Pascal VOC's layout:
 
 The classes are those of the annotations. Everything that a run makes lies in one folder,
 LOGS/ury<date>T<time>: a checkpoint for each epoch, the configuration as JSON, TensorBoard's logs,
-and at the end metrics.json, losses.png and detections.png.
+and at the end report.html, metrics.json, losses.png and detections.png.
 """
 
 EPILOG = """\
@@ -167,18 +167,21 @@ def _train(model, train, val, config, options, stages):
                     schedule_start=stage.since, seed=options.seed)
 
 
-def _report(model, val, config, options, began):
+def _report(model, data, train, val, config, options, began):
     """Evaluates the last checkpoint, writes the pictures, and says where everything lies."""
     from samples.urinary import report
 
     folder, checkpoint = Path(model.log_dir), model.last_checkpoint
     report.draw_losses(model.history, folder / "losses.png")
     config = common.with_settings(config, DETECTION_MIN_CONFIDENCE=EVALUATION_MIN_CONFIDENCE)
-    metrics = report.evaluate_checkpoint(checkpoint, config, val, folder, options.val_images)
+    run = report.describe_run(checkpoint, config, epoch=model.epoch, history=model.history,
+                              limit=options.val_images, others={"train": train}, data=data)
+    metrics = report.evaluate_checkpoint(checkpoint, config, val, folder, options.val_images, run)
     print(f"\n{report.evaluate.format_table(metrics)}\n")
     print(f"figures       {folder / 'metrics.json'}")
     print(f"loss curves   {folder / 'losses.png'}")
     print(f"detections    {folder / 'detections.png'}")
+    print(f"report        {folder / 'report.html'}")
     print(f"weights       {checkpoint}")
     print(f"{(time.monotonic() - began) / 60:.1f} minutes in all; everything lies in {folder}")
 
@@ -227,7 +230,7 @@ def run(options, sample):
     model = _build(config, start, options, stages)
     try:
         _train(model, train, val, config, options, stages)
-        _report(model, val, config, options, began)
+        _report(model, folder, train, val, config, options, began)
     except KeyboardInterrupt:
         _say_stopped(model.last_checkpoint or (start.path if start.epoch else None))
         return 130

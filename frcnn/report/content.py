@@ -1,0 +1,247 @@
+"""Everything that a report says, as plain values."""
+
+import contextlib
+import importlib.metadata
+import json
+import math
+import platform
+import sys
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+import frcnn
+from frcnn.config import Config
+from frcnn.evaluate import precision_recall_curves
+from frcnn.evaluate.coco import class_labels, image_ids_of
+from frcnn.report import figures
+from frcnn.report.examples import choose_examples, draw_example, score_images
+from frcnn.report.statistics import describe_dataset
+from frcnn.visualize import class_color
+from frcnn.visualize.plots import LOSS_COLORS, LOSS_LABELS
+
+PACKAGES = ("keras", "numpy", "matplotlib", "pycocotools")
+SIZES = (("APs", "small", "below 32² pixels"), ("APm", "medium", "32² to 96² pixels"),
+         ("APl", "large", "96² pixels and above"))
+HARD_TO_FIND = 10  # pixels of the resized image
+KINDS = {"best": "Best images", "worst": "Worst images", "random": "Images drawn at random"}
+
+
+@dataclass
+class Run:
+    """What a report tells beside the figures; every part may be missing.
+
+    Attributes:
+        title: str, the page's heading.
+        checkpoint: path of the weights.
+        epoch: of the checkpoint, counted from 1; 0 if unknown.
+        config: the Config that they were evaluated with.
+        history: dict of lists, each epoch's figures, as in a run's `history.json`.
+        subset: str, what the evaluated images are called.
+        others: dict of further prepared Datasets by name, such as the training images.
+        facts: dict of str, further lines on how the report was made, such as the command.
+    """
+
+    title: str = "Detection report"
+    checkpoint: Path | None = None
+    epoch: int = 0
+    config: Config | None = None
+    history: dict = field(default_factory=dict)
+    subset: str = "val"
+    others: dict = field(default_factory=dict)
+    facts: dict = field(default_factory=dict)
+
+
+def read_history(folder):
+    """The losses in a run folder's `history.json`; empty where there is none that can be used."""
+    try:
+        history = json.loads((Path(folder) / "history.json").read_text("utf-8"))
+        lists = {name: [None if value is None else float(value) for value in values]
+                 for name, values in history.items()}
+        lengths = {len(values) for values in lists.values()}
+        return {**lists, "epoch": [int(epoch) for epoch in lists["epoch"]]} \
+            if len(lengths) == 1 else {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def gather(dataset, results, metrics, run, image_ids, iou_threshold, score_threshold, examples,
+           seed):
+    """The page's content: dict for the template. Args: as of `write_report`."""
+    image_ids = image_ids_of(dataset, image_ids)
+    thresholds = {"iou_threshold": iou_threshold, "score_threshold": score_threshold}
+    curves = precision_recall_curves(dataset, results, image_ids,
+                                     metrics["settings"]["max_detections"], iou_threshold)
+    scores, counts = score_images(dataset, results, image_ids, **thresholds)
+    chosen = choose_examples(scores, examples, seed)
+    statistics = describe_dataset(dataset, image_ids, run.config)
+    labels = class_labels(dataset)
+    return {
+        "run": run, "metrics": metrics, **thresholds,
+        "sizes": [{"name": name, "range": limits, "AP": metrics[key], "objects": objects}
+                  for (key, name, limits), objects in zip(SIZES, statistics["by_size"])],
+        "classes": _classes(metrics, labels, counts, curves),
+        "overall": _shares(np.trace(counts[1:, 1:]), counts[1:].sum(), counts[:, 1:].sum()),
+        "curves": figures.precision_recall(curves) if curves else None,
+        "confusion": _confusion(counts, labels),
+        "examples": _examples(dataset, results, chosen, thresholds),
+        "colors": [(label, class_color(class_id)) for class_id, label in enumerate(labels)
+                   if class_id],
+        "losses": _losses(run),
+        "data": [_data(run.subset, statistics, dataset, run.config)] + [
+            _data(name, describe_dataset(other, None, run.config), other, run.config)
+            for name, other in run.others.items()],
+        "settings": _settings(run.config),
+        "made": _made(run, metrics),
+    }
+
+
+# --- results --------------------------------------------------------------------------------
+
+
+def _classes(metrics, labels, counts, curves):
+    """Rows of the table of classes, in the order of class ids."""
+    rows = []
+    for class_id, label in enumerate(labels):
+        if class_id:
+            best = _best_f1(curves[label]) if label in curves else (None, None)
+            rows.append({
+                "name": label, "color": class_color(class_id), **metrics["per_class"][label],
+                **_shares(counts[class_id, class_id], counts[class_id].sum(),
+                          counts[:, class_id].sum()),
+                "best_f1": best[0], "best_score": best[1]})
+    return rows
+
+
+def _shares(hits, objects, detections):
+    """Precision and recall; None where there is nothing to divide by."""
+    return {"precision": float(hits / detections) if detections else None,
+            "recall": float(hits / objects) if objects else None}
+
+
+def _best_f1(curve):
+    """The highest F1 on a precision-recall curve, and the score threshold that reaches it."""
+    precisions, recalls = curve["precisions"], curve["recalls"]
+    f1 = 2 * precisions * recalls / np.maximum(precisions + recalls, 1e-12)
+    best = int(np.argmax(f1))
+    return (float(f1[best]), float(curve["scores"][best])) if f1[best] > 0 else (0.0, None)
+
+
+def _confusion(counts, labels):
+    """The matrix as rows of cells, "missed" in the last column and "no object" in the last row."""
+    order = [*range(1, len(counts)), 0]
+    rows = []
+    for i in order:
+        total = int(counts[i].sum())
+        cells = [{"count": int(counts[i, j]), "share": counts[i, j] / total if total and i else 0,
+                  "hit": i == j} for j in order]
+        rows.append({"name": labels[i] if i else "no object", "total": total if i else None,
+                     "cells": cells if i else cells[:-1]})
+    return {"names": [labels[i] for i in order[:-1]], "rows": rows,
+            "objects": int(counts[1:].sum()), "detections": int(counts[:, 1:].sum())}
+
+
+def _examples(dataset, results, chosen, thresholds):
+    groups = []
+    for kind, scores in chosen.items():
+        pictures = []
+        for score in scores:
+            truth, found = draw_example(dataset, score.image_id, results.get(score.image_id),
+                                        **thresholds)
+            pictures.append({"name": _image_name(dataset, score.image_id), "score": score,
+                             "truth": truth, "found": found})
+        if pictures:
+            groups.append({"title": KINDS[kind], "images": pictures})
+    return groups
+
+
+def _image_name(dataset, image_id):
+    """The file's name, and the id by which the source knows the image where that is another."""
+    info = dataset.image_info[image_id]
+    name = Path(str(info["path"])).name if info.get("path") else ""
+    own = str(info["id"])
+    return own if not name or own in (name, Path(name).stem) else f"{name} (id {own})"
+
+
+# --- training, data, configuration ------------------------------------------------------------
+
+
+def _losses(run):
+    """The curves, and the losses of the checkpoint's epoch; None without a history."""
+    history = run.history
+    epochs = list(history.get("epoch") or [])
+    if not epochs or not any(name in history for name in LOSS_LABELS):
+        return None
+    epoch = run.epoch if run.epoch in epochs else epochs[-1]
+    place = epochs.index(epoch)
+
+    def value(name):
+        figure = history.get(name, [None] * len(epochs))[place]
+        return None if figure is None or not math.isfinite(figure) else float(figure)
+
+    rows = [{"name": label, "color": LOSS_COLORS[name], "training": value(name),
+             "validation": value("val_" + name)}
+            for name, label in LOSS_LABELS.items() if name in history]
+    validated = [(figure, number) for figure, number in
+                 zip(history.get("val_loss", []), epochs) if figure is not None]
+    return {"picture": figures.losses(history, epoch), "rows": rows, "epoch": epoch,
+            "epochs": epochs[-1], "lowest": min(validated)[1] if validated else None}
+
+
+def _data(name, statistics, dataset, config):
+    resized = statistics["resized"]
+    known = resized is not None and len(resized) > 0
+    return {
+        **statistics, "name": name,
+        "colors": {row["class_id"]: class_color(row["class_id"]) for row in statistics["classes"]},
+        "picture": figures.box_sizes(statistics, class_labels(dataset),
+                                     getattr(config, "RPN_ANCHOR_SCALES", None))
+        if statistics["objects"] else None,
+        "median": float(np.median(resized)) if known else None,
+        "hard": float(np.mean(resized < HARD_TO_FIND)) if known else None,
+        "hard_limit": HARD_TO_FIND,
+    }
+
+
+def _settings(config):
+    """All settings as (name, value, whether it differs from the library's default)."""
+    if config is None:
+        return []
+    own, default = (json.loads(each.to_json()) for each in (config, Config()))
+    return [(name, _as_text(value), value != default.get(name)) for name, value in own.items()]
+
+
+def _as_text(value):
+    if isinstance(value, dict):
+        return ", ".join(f"{name}: {_as_text(part)}" for name, part in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(_as_text, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _made(run, metrics):
+    """How the report came to be: rows of (name, value)."""
+    settings = metrics["settings"]
+    rows = {"date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"}
+    if run.checkpoint is not None:
+        rows["weights"] = str(run.checkpoint)
+    rows.update((name, str(value)) for name, value in run.facts.items())
+    rows["versions"] = ", ".join([f"frcnn {frcnn.__version__}", *_versions()])
+    rows["system"] = f"Python {platform.python_version()}, {platform.platform()}"
+    thresholds = [("score", settings["score_threshold"], "or more"),
+                  ("NMS at IoU", settings["nms_threshold"], "")]
+    rows["evaluation"] = ", ".join(
+        [f"{name} {value:g} {more}".strip() for name, value, more in thresholds
+         if value is not None] + [f"at most {settings['max_detections']} detections of an image"])
+    return list(rows.items())
+
+
+def _versions():
+    """Packages with their versions, and with Keras the backend that it runs on, if it is loaded."""
+    keras = sys.modules.get("keras")
+    backend = [keras.config.backend()] if keras else []
+    for name in [*backend, *PACKAGES]:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            yield f"{name} {importlib.metadata.version(name)}"
