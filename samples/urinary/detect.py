@@ -3,13 +3,13 @@
     python samples/urinary/detect.py --model last --output results.json --pictures shown/ *.jpg
 """
 
+import functools
 import sys
 from pathlib import Path
 
 if __package__ in (None, ""):  # started as a script: find the packages from the project's folder
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from frcnn.errors import ImageError
 from samples.urinary import common, detections, starts
 
 DESCRIPTION = """\
@@ -66,7 +66,8 @@ def main(argv=None):
     model = inference_model(start.path, config, options.logs)
     rows, done, skipped, stopped, finished = [], 0, [], False, False
     try:
-        for path, image, result in _detect(model, paths, skipped):
+        for path, image, result in _detect(model, paths, skipped, options.batch_size,
+                                           keep_images=artist is not None):
             rows += detections.to_rows(path, image_ids[path], result, names,
                                        starts.category_ids(start))
             done += 1
@@ -95,28 +96,33 @@ def _write(rows, output, done, total, pictures):
         print(f"pictures lie in {pictures}")
 
 
-def _detect(model, paths, skipped):
-    """Yields (path, image, result) of each file that is an image; tells of the others."""
+def _detect(model, paths, skipped, batch_size=None, keep_images=False):
+    """Yields (path, image, result) of each file that is an image; tells of the others.
+
+    The image is None without `keep_images`.
+    """
     from tqdm import tqdm
 
     from frcnn.images import read_image
 
-    size = detections.chunk_size(model.config.BATCH_SIZE)
+    kept = {}
+
+    def read(path):  # in a thread, while the network works
+        image = read_image(path, model.config.IMAGE_CHANNEL_COUNT)
+        if keep_images:
+            kept[path] = image
+        return image
+
+    results = model.detect_stream((functools.partial(read, path) for path in paths),
+                                  batch_size=batch_size, return_exceptions=True)
     with tqdm(total=len(paths), desc="detect", unit="image") as bar:
-        for begin in range(0, len(paths), size):
-            chunk = paths[begin:begin + size]
-            read = []
-            for path in chunk:
-                try:
-                    read.append((path, read_image(path, model.config.IMAGE_CHANNEL_COUNT)))
-                except (ImageError, OSError) as error:
-                    skipped.append(common.explain(error))
-                    bar.write(f"detect.py: skipped: {skipped[-1]}", file=sys.stderr)
-            if read:
-                results = model.detect([image for _, image in read], verbose=0)
-                for (path, image), result in zip(read, results, strict=True):
-                    yield path, image, result
-            bar.update(len(chunk))
+        for path, result in zip(paths, results, strict=True):
+            if isinstance(result, Exception):
+                skipped.append(common.explain(result))
+                bar.write(f"detect.py: skipped: {skipped[-1]}", file=sys.stderr)
+            else:
+                yield path, kept.pop(path, None), result
+            bar.update()
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import csv
 import glob
 import json
-import math
 import os
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from frcnn.files import check_writable, expanded, replacing
 KINDS = (".json", ".csv")
 COLUMNS = ("file_name", "image_id", "category_id", "category_name", "score",
            "x", "y", "width", "height")
-CHUNK = 8  # images in memory at once
 
 
 def find_images(inputs):
@@ -86,11 +84,6 @@ def prove_writable(option, folder, name="picture.png"):
     except OSError as error:
         raise FrcnnError(f"{option}: nothing can be written as {Path(folder) / name} "
                          f"({error.strerror}); name another place.") from error
-
-
-def chunk_size(batch_size):
-    """How many images to read at once: whole batches, and little memory."""
-    return batch_size * math.ceil(CHUNK / batch_size)
 
 
 def to_rows(path, image_id, result, class_names, category_ids):
