@@ -12,6 +12,8 @@ REQUIREMENTS = [
     for line in (HERE / "requirements.txt").read_text(encoding="utf-8").splitlines()
     if line and not line.startswith("#")
 ]
+# A kernel for Jupyter or an editor, and what executes notebooks without one.
+NOTEBOOKS = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
 
 setup(
     name="frcnn",
@@ -27,7 +29,8 @@ setup(
     python_requires=">=3.11",
     install_requires=REQUIREMENTS,
     extras_require={
-        "test": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.9", "jax>=0.4.34"],
+        "notebooks": NOTEBOOKS,
+        "test": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.9", "jax>=0.4.34", *NOTEBOOKS],
     },
     classifiers=[
         "Programming Language :: Python :: 3.11",
