@@ -47,6 +47,7 @@ class SyntheticConfig(UrinaryConfig):
     TRAIN_ROIS_PER_IMAGE = 100
     POST_NMS_ROIS_TRAINING = 500
     POST_NMS_ROIS_INFERENCE = 300
+    PROPOSAL_APPEND_GT = False  # the drawn classes are all common
     MAX_GT_INSTANCES = 50
 
 
