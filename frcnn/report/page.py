@@ -47,8 +47,13 @@ def write_report(path, dataset, results, metrics, run=None, image_ids=None, *, i
 def _environment():
     environment = Environment(loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True, undefined=StrictUndefined)
-    environment.filters.update(figure=_figure, count="{:,}".format, percent=percent)
+    environment.filters.update(figure=_figure, count="{:,}".format, counted=_counted,
+                               percent=percent)
     return environment
+
+
+def _counted(number, noun):
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def _figure(value, digits=3):
