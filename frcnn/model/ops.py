@@ -99,7 +99,7 @@ def _box_scale(shape):
 
 
 def _split(boxes):
-    return (boxes[..., i] for i in range(4))
+    return ops.unstack(boxes, 4, axis=-1)
 
 
 def apply_box_deltas_graph(boxes, deltas):
@@ -162,7 +162,12 @@ def log2_graph(x):
 
 
 def take_rows(x, indices):
-    """Rows of each image: x `[B, N, ...]`, indices int `[B, K]` → `[B, K, ...]`."""
+    """Rows of each image: x `[B, N, ...]`, indices int `[B, K]` in 0 … N − 1 → `[B, K, ...]`."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # One node of the graph, where the general function makes some seventy.
+        return tf.gather(x, indices, axis=1, batch_dims=1)
     for _ in x.shape[2:]:
         indices = ops.expand_dims(indices, axis=-1)
     return ops.take_along_axis(x, indices, axis=1)
