@@ -155,7 +155,7 @@ class Config:
         self._require("GRADIENT_CLIP_NORM", clip is None or (_is_number(clip) and clip > 0),
                       "None or a number above 0")
         self._require("PRECISION", self.PRECISION in PRECISIONS, "one of " + ", ".join(PRECISIONS))
-        for name in ("TRAIN_BN", "USE_RPN_ROIS", "PROPOSAL_APPEND_GT"):  # the text "false" would count as true
+        for name in _FLAGS:  # the text "false" would count as true
             self._require(name, isinstance(getattr(self, name), (bool, np.bool_)), "True or False")
         self._check_name()
         self._check_backbone()
