@@ -44,7 +44,9 @@ class Detector(keras.Model):
         weights = self.config.LOSS_WEIGHTS
         total = sum(weights.get(name, 1.0) * value for name, value in values.items())
         penalty = self.regularization()
-        return total + (ops.stop_gradient(penalty) if adds_decay(getattr(self, "optimizer", None)) else penalty)
+        if adds_decay(getattr(self, "optimizer", None)):
+            penalty = ops.stop_gradient(penalty)  # only told, not trained twice
+        return total + penalty
 
     def loss_values(self, x, y_pred):
         """The four losses of one batch, by name."""

@@ -1,4 +1,4 @@
-"""A convolution joined with a frozen BatchNorm: the same maps and gradients, one layer less work."""
+"""A convolution joined with a frozen BatchNorm: the same maps and gradients, with less work."""
 
 import keras
 import numpy as np
