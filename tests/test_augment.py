@@ -130,8 +130,12 @@ def test_no_boxes_stay_no_boxes():
     assert boxes.shape == (0, 4) and class_ids.shape == (0,)
 
 
-@given(st.lists(st.tuples(*[st.floats(-150, 150, width=32)] * 2,
-                          *[st.floats(0, 100, width=32)] * 2, st.booleans()), max_size=8),
+# Sides of billionths of a pixel would make areas that float32 cannot tell from none.
+SIDES = st.just(0.0) | st.floats(2**-10, 100, width=32)
+
+
+@given(st.lists(st.tuples(*[st.floats(-150, 150, width=32)] * 2, *[SIDES] * 2, st.booleans()),
+                max_size=8),
        st.integers(1, 100), st.integers(1, 100))
 @settings(max_examples=100, deadline=None)
 def test_what_is_kept_lies_inside_and_was_visible(items, height, width):

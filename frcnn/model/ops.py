@@ -36,6 +36,11 @@ def uses_tensorflow_kernels():
     return keras.backend.backend() == "tensorflow" and not _portable_depth
 
 
+def has_accelerator():
+    """Whether Keras computes on something else than a CPU."""
+    return any(not name.lower().startswith("cpu") for name in keras.distribution.list_devices())
+
+
 def compiled_sums(variables):
     """A function without arguments that gives the sum over each Keras variable, float32 `[N]`."""
     def sums(values):

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import keras
 
+from frcnn.model.ops import has_accelerator
+
 BFLOAT16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}
 
 
@@ -19,7 +21,7 @@ def dtype_policy(precision):
 
 
 def _has_bfloat16():
-    if keras.distribution.list_devices("gpu") or keras.distribution.list_devices("tpu"):
+    if has_accelerator():
         return True
     try:
         information = Path("/proc/cpuinfo").read_text()

@@ -1,16 +1,15 @@
 """Images of any number through the network: made ready ahead, put into batches, given in order."""
 
-import functools
 import os
 import threading
 from dataclasses import dataclass
 
-import keras
 import numpy as np
 
 from frcnn.errors import ImageError
 from frcnn.image_files import read_image
 from frcnn.model import inference
+from frcnn.model import ops as frcnn_ops
 from frcnn.prefetch import Prefetcher
 
 MOST_WORKERS = 4
@@ -134,13 +133,8 @@ class PreparedImages:
 
 def suitable_batch_size(height, width):
     """How many images of a molded size go through the network together."""
-    budget = GPU_PIXELS if _has_accelerator() else CPU_PIXELS
+    budget = GPU_PIXELS if frcnn_ops.has_accelerator() else CPU_PIXELS
     return max(1, min(MOST_IN_A_BATCH, budget // (height * width)))
-
-
-@functools.cache
-def _has_accelerator():
-    return bool(keras.distribution.list_devices("gpu") or keras.distribution.list_devices("tpu"))
 
 
 def in_batches(prepared, size_for):
