@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from cli_tools import TINY
 from PIL import Image
 from voc_tools import draw_voc
@@ -59,7 +60,7 @@ class Workspace:
 
     def __init__(self, folder):
         self.folder = folder
-        self.done = 0
+        self.done, self.failed = 0, None  # blocks that have run, and one that could not
         self.namespaces = {}
         (folder / "samples").symlink_to(PROJECT / "samples", target_is_directory=True)
         for name, count, ending in (("slides", 2, "png"), ("more", 1, "jpg"), ("smears", 3, "png")):
@@ -87,15 +88,18 @@ class Workspace:
 
     def run_until(self, index, monkeypatch):
         """Runs the blocks up to this one that have not run yet, each in the state left before."""
+        if self.failed:
+            pytest.skip(f"A block before this one failed: {self.failed}")
         for number in range(self.done, index + 1):
             language, content = runnable()[number]
+            self.failed = content
             if language == "bash":
                 for line in content.splitlines():
                     self._run_command(line)
             else:
                 monkeypatch.chdir(self.folder)
                 self.namespaces[number] = self._run_python(content)
-            self.done = number + 1
+            self.done, self.failed = number + 1, None
 
     def _run_command(self, line):
         more = [word for mark, words in SMALLER.items() if mark in line for word in words]
