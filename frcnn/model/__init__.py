@@ -5,6 +5,7 @@ import it as `modellib`.
 """
 # ruff: noqa: F401
 
+import frcnn.keras_import
 from frcnn.anchors import compute_backbone_shapes
 from frcnn.examples import load_image_gt
 from frcnn.images import compose_image_meta, mold_image, parse_image_meta, unmold_image

@@ -1,5 +1,6 @@
 """The detection model, compiled, with the anchors made once for each shape."""
 
+import contextlib
 import logging
 from collections import OrderedDict
 
@@ -12,6 +13,7 @@ from frcnn.boxes import norm_boxes
 from frcnn.model import ops as frcnn_ops
 from frcnn.model.detector import Detector
 from frcnn.model.folding import FoldedModel
+from frcnn.startup import collection_paused
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,8 @@ class CompiledDetector:
             raise ValueError(f'jit_compile is {jit_compile!r}; allowed are True, False and "auto".')
         self.config, self.shapes = config, []
         anchors = model.get_layer("anchors").output
-        self._folded = FoldedModel(model, model.outputs[:1], [*model.inputs, anchors])
+        with collection_paused():
+            self._folded = FoldedModel(model, model.outputs[:1], [*model.inputs, anchors])
         inner = self._folded.model
         self.model = Detector(inner.inputs, inner.outputs[0], config)
         self._choose(jit_compile)
@@ -73,11 +76,13 @@ class CompiledDetector:
         if self.each_shape:
             shape = (2 ** (max(count, most) - 1).bit_length(), *sides)
             molded, metas = (_filled(x, shape[0]) for x in (molded, metas))
-        if shape not in self.shapes:
+        is_new = shape not in self.shapes
+        if is_new:
             self.shapes.append(shape)
             log.info("detection is compiled for batches of %s molded images of %s x %s pixels",
                      *("any number" if side is None else side for side in shape))
-        return self._run(molded, metas, self._anchors_for(tuple(sides)))[:count]
+        with collection_paused() if is_new else contextlib.nullcontext():
+            return self._run(molded, metas, self._anchors_for(tuple(sides)))[:count]
 
     def _anchors_for(self, shape):
         """Normalized anchors of a molded image as a tensor `[1, A, 4]`, made once for a shape."""

@@ -54,7 +54,7 @@ def candidate_detections(rois, probabilities, deltas, window, config):
     """
     class_ids = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
     scores = ops.max(probabilities, axis=-1)
-    chosen = ops.take_along_axis(deltas, class_ids[:, :, None, None], axis=2)[:, :, 0]
+    chosen = frcnn_ops.take_of_each(deltas, class_ids)
     chosen = chosen * ops.convert_to_tensor(config.BBOX_STD_DEV, "float32")
     refined = frcnn_ops.apply_box_deltas_graph(rois, chosen)
     clipped = frcnn_ops.clip_boxes_graph(refined, window)

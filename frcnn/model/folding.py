@@ -98,8 +98,8 @@ def _is_linear(layer):
 def _copy(conv):
     """A layer like `conv` with a bias, its weights kept in the format it computes in."""
     settings = conv.get_config()
-    settings.update(dtype=conv.compute_dtype, trainable=False)
+    # Zeros: random numbers that are folded over at once would only cost time.
+    settings.update(dtype=conv.compute_dtype, trainable=False, kernel_initializer="zeros")
     if "use_bias" in settings:
-        # Zeros: random numbers that are folded over at once would only cost time.
-        settings.update(use_bias=True, kernel_initializer="zeros")
+        settings["use_bias"] = True
     return type(conv).from_config(settings)

@@ -1,6 +1,6 @@
 """The feature pyramid: P2 to P6 from the backbone's C2 to C5."""
 
-from keras import layers
+from keras import layers, ops
 
 
 def fpn_graph(stages, channels=256, dtype=None):
@@ -23,10 +23,28 @@ def fpn_graph(stages, channels=256, dtype=None):
     c2_to_c5 = dict(zip((2, 3, 4, 5), stages))
     merged = {5: lateral(5)(c2_to_c5[5])}
     for level in (4, 3, 2):
-        up = layers.UpSampling2D(2, dtype=dtype, name=f"fpn_p{level + 1}upsampled")
+        up = Doubling(dtype=dtype, name=f"fpn_p{level + 1}upsampled")
         add = layers.Add(dtype=dtype, name=f"fpn_p{level}add")
         merged[level] = add([up(merged[level + 1]), lateral(level)(c2_to_c5[level])])
     pyramid = [layers.Conv2D(channels, 3, padding="same", dtype=dtype, name=f"fpn_p{level}")(
         merged[level]) for level in (2, 3, 4, 5)]
     p6 = layers.MaxPooling2D(1, strides=2, dtype=dtype, name="fpn_p6")(pyramid[-1])
     return [*pyramid, p6]
+
+
+class Doubling(layers.Layer):
+    """Each cell of `[B, h, w, C]` becomes four: `[B, 2h, 2w, C]`.
+
+    As Keras's UpSampling2D, but in one copy of the map instead of two, and half the graph.
+    """
+
+    def call(self, inputs):
+        _, height, width, channels = shape = ops.shape(inputs)
+        doubled = ops.broadcast_to(inputs[:, :, None, :, None, :],
+                                   (shape[0], height, 2, width, 2, channels))
+        return ops.reshape(doubled, (-1, 2 * height, 2 * width, channels))
+
+    def compute_output_shape(self, input_shape):
+        batch, height, width, channels = input_shape
+        height, width = (None if side is None else 2 * side for side in (height, width))
+        return (batch, height, width, channels)

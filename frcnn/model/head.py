@@ -21,17 +21,18 @@ class RoiConv(layers.Layer):
 
     Args:
         filters: channels that come out (D).
+        kernel_initializer: as of Keras's layers.
 
     Call: `[B, N, h, w, C]` → `[B, N, D]`. Weights: kernel `[h, w, C, D]`, bias `[D]`.
     """
 
-    def __init__(self, filters, **kwargs):
+    def __init__(self, filters, kernel_initializer="glorot_uniform", **kwargs):
         super().__init__(**kwargs)
-        self.filters = filters
+        self.filters, self.kernel_initializer = filters, kernel_initializer
 
     def build(self, input_shape):
         self.kernel = self.add_weight(name="kernel", shape=(*input_shape[2:], self.filters),
-                                      initializer="glorot_uniform")
+                                      initializer=self.kernel_initializer)
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
     def call(self, inputs):
@@ -43,7 +44,8 @@ class RoiConv(layers.Layer):
         return (*input_shape[:2], self.filters)
 
     def get_config(self):
-        return {**super().get_config(), "filters": self.filters}
+        return {**super().get_config(), "filters": self.filters,
+                "kernel_initializer": self.kernel_initializer}
 
 
 class RowMask(layers.Layer):

@@ -84,7 +84,6 @@ def mrcnn_bbox_loss_graph(target_bbox, target_class_ids, pred_bbox):
         pred_bbox: `[B, T, C, 4]`.
     """
     labels = ops.cast(target_class_ids, "int32")
-    predicted = ops.take_along_axis(
-        ops.cast(pred_bbox, "float32"), labels[:, :, None, None], axis=2)[:, :, 0]
+    predicted = frcnn_ops.take_of_each(ops.cast(pred_bbox, "float32"), labels)
     loss = smooth_l1_loss(ops.cast(target_bbox, "float32"), predicted)
     return _mean(ops.mean(loss, axis=-1), labels > 0)

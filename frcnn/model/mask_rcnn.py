@@ -15,6 +15,7 @@ from frcnn.model import training
 from frcnn.model.detect import Detecting
 from frcnn.model.detector import build_detector
 from frcnn.model.inspection import run_tensors
+from frcnn.startup import collection_paused
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +52,8 @@ class MaskRCNN(Detecting):
         """Builds the Keras model, with fresh random weights."""
         if self.seed is not None:
             keras.utils.set_random_seed(self.seed)
-        return build_detector(mode, config, self.seed)
+        with collection_paused():
+            return build_detector(mode, config, self.seed)
 
     # --- weights and folders ------------------------------------------------------------------
 
@@ -64,8 +66,9 @@ class MaskRCNN(Detecting):
         Raises:
             CheckpointError, FileNotFoundError: the file cannot be used; nothing has changed.
         """
-        report = checkpoints.load_weights(self.keras_model, filepath, by_name, exclude,
-                                          allow_missing)
+        with collection_paused():
+            report = checkpoints.load_weights(self.keras_model, filepath, by_name, exclude,
+                                              allow_missing)
         self._weights_are_random = False
         self.set_log_dir(filepath)
         return report

@@ -178,6 +178,15 @@ def take_rows(x, indices):
     return ops.take_along_axis(x, indices, axis=1)
 
 
+def take_of_each(x, indices):
+    """One entry of each row: x `[B, N, C, D]`, indices int `[B, N]` in 0 … C − 1 → `[B, N, D]`."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.gather(x, indices, axis=2, batch_dims=2)
+    return ops.take_along_axis(x, indices[:, :, None, None], axis=2)[:, :, 0]
+
+
 def pad_rows(x, count):
     """x `[B, N, ...]` with zero rows added at the end, until there are at least `count`.
 
