@@ -1,1 +1,1 @@
-"""Programs that measure how long things take; start one with `python -m benchmarks.<name>`."""
+"""Programs that measure how fast the library is; `python -m benchmarks --help` names them."""

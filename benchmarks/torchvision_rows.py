@@ -23,8 +23,8 @@ def measure(task, side, batch, precision, runs, warmup):
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     torch.manual_seed(0)
     model = fasterrcnn_resnet50_fpn(
-        weights=None, weights_backbone=None, num_classes=NUM_CLASSES, trainable_backbone_layers=5,
-        min_size=side, max_size=side, rpn_pre_nms_top_n_test=6000, rpn_pre_nms_top_n_train=6000,
+        weights=None, weights_backbone=None, num_classes=NUM_CLASSES, min_size=side,
+        max_size=side, rpn_pre_nms_top_n_test=6000, rpn_pre_nms_top_n_train=6000,
         rpn_post_nms_top_n_test=1000, rpn_post_nms_top_n_train=2000,
         box_batch_size_per_image=ROIS, box_score_thresh=0.7, box_nms_thresh=0.3).to(device)
     images = [np.random.default_rng(i).integers(0, 256, (side, side, 3), dtype=np.uint8)
@@ -76,7 +76,7 @@ def _training(model, images, device, half):
         scaler.scale(loss).backward()
         scaler.step(optimizer)
         scaler.update()
-        return float(loss)
+        return loss.item()
 
     return step
 

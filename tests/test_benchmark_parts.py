@@ -55,8 +55,7 @@ def test_parts_in_a_row_give_the_detections(config):
 
 
 def test_parts_of_a_training_step(config):
-    work, model = network.make_work("train", config)
-    work()
+    model = network.make_detector("training", config)
     parts = stage_parts.training_parts(model.keras_model, network.make_batch(config))
     assert list(parts) == ["backbone", "FPN", "RPN", "proposals", "targets", "RoI align", "head",
                            "losses", "weights' update"]
