@@ -14,6 +14,7 @@ from frcnn.model.optimizer import adds_decay, is_decayed
 from frcnn.model.precision import dtype_policy
 from frcnn.model.proposal import ProposalLayer
 from frcnn.model.rpn import Anchors, build_rpn_model
+from frcnn.model.sampled_rpn import SampledRPN
 
 LOSS_NAMES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss")
 
@@ -50,13 +51,14 @@ class Detector(keras.Model):
 
     def loss_values(self, x, y_pred):
         """The four losses of one batch, by name."""
-        match = x["input_rpn_match"]
+        match = y_pred["rpn_sampled_match"]
         active = parse_image_meta_graph(x["input_image_meta"])["active_class_ids"]
         class_ids = y_pred["target_class_ids"]
         return {
-            "rpn_class_loss": losses.rpn_class_loss_graph(match, y_pred["rpn_class_logits"]),
+            "rpn_class_loss": losses.rpn_class_loss_graph(
+                match, y_pred["rpn_sampled_logits"]),
             "rpn_bbox_loss": losses.rpn_bbox_loss_graph(
-                self.config, x["input_rpn_bbox"], match, y_pred["rpn_bbox"]),
+                self.config, x["input_rpn_bbox"], match, y_pred["rpn_sampled_bbox"]),
             "mrcnn_class_loss": losses.mrcnn_class_loss_graph(
                 class_ids, y_pred["mrcnn_class_logits"], active, self.config.LABEL_SMOOTHING),
             "mrcnn_bbox_loss": losses.mrcnn_bbox_loss_graph(
@@ -116,7 +118,7 @@ def target_inputs(config):
 
 
 def pyramid_and_rpn(image, config, dtype):
-    """From the image to P2…P6, the RPN's three outputs over all levels, and the anchors."""
+    """From the image to P2…P6, the RPN's three outputs over all levels, the anchors, and the RPN."""
     stages = backbone_graph(image, config, dtype)
     pyramid = fpn_graph(stages[1:], config.TOP_DOWN_PYRAMID_SIZE, dtype)
     rpn = build_rpn_model(config.RPN_ANCHOR_STRIDE, len(config.RPN_ANCHOR_RATIOS),
@@ -131,7 +133,7 @@ def pyramid_and_rpn(image, config, dtype):
         "rpn_bbox": layers.Concatenate(axis=1, dtype="float32", name="rpn_bbox")(deltas),
     }
     anchors = Anchors(config, name="anchors")([image, *pyramid])
-    return pyramid, outputs, anchors
+    return pyramid, outputs, anchors, rpn
 
 
 def training_graph(config, seed=None):
@@ -139,7 +141,7 @@ def training_graph(config, seed=None):
     dtype = dtype_policy(config.PRECISION)
     inputs = {**image_inputs(config, True), **target_inputs(config)}
     image = inputs["input_image"]
-    pyramid, rpn, anchors = pyramid_and_rpn(image, config, dtype)
+    pyramid, rpn, anchors, rpn_model = pyramid_and_rpn(image, config, dtype)
     gt_boxes = NormBoxes(name="gt_boxes")([inputs["input_gt_boxes"], image])
     if config.USE_RPN_ROIS:
         proposals = ProposalLayer(
@@ -151,7 +153,7 @@ def training_graph(config, seed=None):
     rois, class_ids, deltas = DetectionTargetLayer(config, seed, name="proposal_targets")(
         [proposals, inputs["input_gt_class_ids"], gt_boxes])
     logits, probabilities, bbox = _head(rois, pyramid, config, dtype)
-    outputs = {**rpn, "rpn_rois": proposals, "output_rois": rois, "target_class_ids": class_ids,
+    outputs = {**rpn, **_sampled(rpn_model, inputs, pyramid, config), "rpn_rois": proposals, "output_rois": rois, "target_class_ids": class_ids,
                "target_bbox": deltas, "mrcnn_class_logits": logits, "mrcnn_class": probabilities,
                "mrcnn_bbox": bbox}
     return Detector(inputs, outputs, config, name="mask_rcnn")
@@ -162,7 +164,7 @@ def inference_graph(config):
     `mrcnn_bbox`, proposals, `rpn_class`, `rpn_bbox`."""
     dtype = dtype_policy(config.PRECISION)
     inputs = image_inputs(config, False)
-    pyramid, rpn, anchors = pyramid_and_rpn(inputs["input_image"], config, dtype)
+    pyramid, rpn, anchors, _ = pyramid_and_rpn(inputs["input_image"], config, dtype)
     rois = ProposalLayer(
         config.POST_NMS_ROIS_INFERENCE, config.RPN_NMS_THRESHOLD, config, name="ROI",
     )([rpn["rpn_class"], rpn["rpn_bbox"], anchors])
@@ -171,6 +173,15 @@ def inference_graph(config):
         [rois, probabilities, bbox, inputs["input_image_meta"]])
     outputs = [detections, probabilities, bbox, rois, rpn["rpn_class"], rpn["rpn_bbox"]]
     return Detector(list(inputs.values()), outputs, config, name="mask_rcnn")
+
+
+def _sampled(rpn_model, inputs, pyramid, config):
+    """What the RPN's losses count, by name."""
+    names = ("rpn_sampled_match", "rpn_sampled_logits", "rpn_sampled_bbox")
+    return dict(zip(names, SampledRPN(
+        rpn_model, len(config.RPN_ANCHOR_RATIOS), config.RPN_ANCHOR_STRIDE,
+        config.RPN_TRAIN_ANCHORS_PER_IMAGE, name="rpn_sampled",
+    )([inputs["input_rpn_match"], *pyramid])))
 
 
 def _head(rois, pyramid, config, dtype):

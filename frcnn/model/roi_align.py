@@ -15,8 +15,9 @@ class PyramidROIAlign(keras.layers.Layer):
     """Samples the pyramid at a grid of points in each box, bilinearly.
 
     The grid spans the box from edge to edge, one sample a point, as `tf.image.crop_and_resize`
-    does. All levels lie in one list of cells, so that a box costs the same on any level and
-    shapes stay static.
+    does, which is what runs on TensorFlow without XLA. Elsewhere all levels lie in one list of
+    cells, so that a box costs the same on any level and shapes stay static. A box is clipped to the
+    image first. There is a gradient to the maps, none to the boxes.
 
     Source: He et al. 2017 (Mask R-CNN), section 3 (RoIAlign).
 
@@ -37,10 +38,12 @@ class PyramidROIAlign(keras.layers.Layer):
     def call(self, inputs):
         boxes, maps = ops.cast(inputs[0], "float32"), inputs[1:]
         # A diverging network predicts boxes that are no numbers; as cells they would lie outside.
-        boxes = ops.where(ops.isnan(boxes), 0.0, boxes)
+        boxes = ops.stop_gradient(ops.clip(ops.where(ops.isnan(boxes), 0.0, boxes), 0.0, 1.0))
         shapes = [tuple(ops.shape(level)[1:3]) for level in maps]
         image_shape = self.image_shape or tuple(4 * side for side in shapes[0])
         level = roi_levels(boxes, image_shape) - FIRST_LEVEL
+        if frcnn_ops.uses_tensorflow_kernels():
+            return frcnn_ops.crop_levels(maps, boxes, level, self.pool_shape)
         corners, weights = _grid(boxes, level, shapes, self.pool_shape)
         return _sample(maps, shapes, corners, weights)
 

@@ -51,7 +51,9 @@ def build_rpn_model(anchor_stride, anchors_per_location, depth, dtype=None):
     Returns:
         keras.Model: `[B, h, w, depth]` → the three outputs of `rpn_graph`.
     """
-    feature_map = keras.Input((None, None, depth), name="input_rpn_feature_map")
+    # In the format that the layers compute in, for the maps not to be cast there and back.
+    feature_map = keras.Input((None, None, depth), name="input_rpn_feature_map",
+                              dtype=keras.dtype_policies.get(dtype).compute_dtype)
     outputs = rpn_graph(feature_map, anchors_per_location, anchor_stride, dtype)
     return keras.Model(feature_map, outputs, name="rpn_model")
 

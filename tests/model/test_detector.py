@@ -12,6 +12,7 @@ from frcnn.model.training import layer_pattern, set_trainable
 ANCHORS = 32**2 + 16**2 + 8**2 + 4**2 + 2**2  # one ratio
 TRAINING_OUTPUTS = {
     "rpn_class_logits": (ANCHORS, 2), "rpn_class": (ANCHORS, 2), "rpn_bbox": (ANCHORS, 4),
+    "rpn_sampled_match": (64, 1), "rpn_sampled_logits": (64, 2), "rpn_sampled_bbox": (64, 4),
     "rpn_rois": (900, 4), "output_rois": (24, 4), "target_class_ids": (24,), "target_bbox": (24, 4),
     "mrcnn_class_logits": (24, 4), "mrcnn_class": (24, 4), "mrcnn_bbox": (24, 4, 4),
 }
@@ -157,7 +158,8 @@ def test_half_precision_inside_single_outside():
     model = build_detector("training", config)
     outputs = model(one_batch(config), training=True)
     for name, value in outputs.items():
-        expected = "int32" if name == "target_class_ids" else "float32"
+        is_int = name in ("target_class_ids", "rpn_sampled_match")
+        expected = "int32" if is_int else "float32"
         assert array(value).dtype == expected, name
         assert np.isfinite(array(value)).all()
     assert model.get_layer("fpn_p2").compute_dtype == "bfloat16"
