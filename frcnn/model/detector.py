@@ -118,7 +118,7 @@ def target_inputs(config):
 
 
 def pyramid_and_rpn(image, config, dtype):
-    """From the image to P2…P6, the RPN's three outputs over all levels, the anchors, and the RPN."""
+    """From the image to P2…P6, the RPN's three outputs over all levels, anchors, and the RPN."""
     stages = backbone_graph(image, config, dtype)
     pyramid = fpn_graph(stages[1:], config.TOP_DOWN_PYRAMID_SIZE, dtype)
     rpn = build_rpn_model(config.RPN_ANCHOR_STRIDE, len(config.RPN_ANCHOR_RATIOS),
@@ -153,9 +153,9 @@ def training_graph(config, seed=None):
     rois, class_ids, deltas = DetectionTargetLayer(config, seed, name="proposal_targets")(
         [proposals, inputs["input_gt_class_ids"], gt_boxes])
     logits, probabilities, bbox = _head(rois, pyramid, config, dtype)
-    outputs = {**rpn, **_sampled(rpn_model, inputs, pyramid, config), "rpn_rois": proposals, "output_rois": rois, "target_class_ids": class_ids,
-               "target_bbox": deltas, "mrcnn_class_logits": logits, "mrcnn_class": probabilities,
-               "mrcnn_bbox": bbox}
+    outputs = {**rpn, **_sampled(rpn_model, inputs, pyramid, config), "rpn_rois": proposals,
+               "output_rois": rois, "target_class_ids": class_ids, "target_bbox": deltas,
+               "mrcnn_class_logits": logits, "mrcnn_class": probabilities, "mrcnn_bbox": bbox}
     return Detector(inputs, outputs, config, name="mask_rcnn")
 
 

@@ -175,7 +175,7 @@ def kernel_and_gather(request):
             return layer(inputs)
 
     maps = [ops.cast(level, request.param) for level in random_pyramid(side=(192, 128))]
-    # In float32 what keeping off the edge costs where cells differ by 5; else two steps of bfloat16.
+    # What keeping off the edge costs where cells differ by 5, or two steps of bfloat16.
     return layer, gather, maps, 5e-4 if request.param == "float32" else 0.04
 
 

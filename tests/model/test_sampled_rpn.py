@@ -122,7 +122,7 @@ def test_every_weight_gets_the_gradient_of_the_whole_rpns_losses(settings):
 
 
 def test_half_precision_sums_its_gradient_in_single():
-    """The middle cell is in 576 patches: in bfloat16 a sum of equal numbers stops growing at 256."""
+    """576 patches hold the middle cell; in bfloat16 a sum of equals stops growing at 256."""
     ratios, maps = 64, [np.ones((1, 3, 3, DEPTH), np.float32)]
     rpn = build_rpn_model(1, ratios, DEPTH, keras.DTypePolicy("mixed_bfloat16"))
     for name in ("rpn_conv_shared", "rpn_class_raw", "rpn_bbox_pred"):
