@@ -181,6 +181,29 @@ def take_rows(x, indices):
     return ops.take_along_axis(x, indices, axis=1)
 
 
+def take_rows_summing(x, indices):
+    """As `take_rows` for x `[B, N, C]`, but the gradient of rows taken often is summed in float32.
+
+    In bfloat16 such a sum stops growing at 256 times a number. Casting x beforehand would do the
+    same, at the cost of a copy of twice the size.
+    """
+    shape, dtype = ops.shape(x), x.dtype
+
+    @ops.custom_gradient
+    def take(x):
+        def slopes(*args, upstream=None):
+            upstream = args[0] if upstream is None else upstream
+            first = ops.arange(shape[0], dtype="int32")[:, None] * shape[1]
+            summed = ops.segment_sum(
+                ops.reshape(ops.cast(upstream, "float32"), (-1, shape[2])),
+                ops.reshape(indices + first, (-1,)), num_segments=shape[0] * shape[1])
+            return ops.cast(ops.reshape(summed, shape), dtype)
+
+        return take_rows(x, indices), slopes
+
+    return take(x)
+
+
 def take_of_each(x, indices):
     """One entry of each row: x `[B, N, C, D]`, indices int `[B, N]` in 0 … C − 1 → `[B, N, D]`."""
     if keras.backend.backend() == "tensorflow":
@@ -364,8 +387,10 @@ def crop_levels(maps, boxes, level, pool_shape):
     boxes = tf.minimum(boxes, 1.0 - EDGE)
     for number, features in enumerate(maps):
         place = tf.cast(tf.where(tf.equal(level, number)), tf.int32)
+        with tf.control_dependencies([place]):  # no sooner, or the copy waits at the step's peak
+            features = tf.cast(features, tf.float32)
         patches.append(tf.image.crop_and_resize(
-            tf.cast(features, tf.float32), tf.gather_nd(boxes, place), place[:, 0], pool_shape))
+            features, tf.gather_nd(boxes, place), place[:, 0], pool_shape))
         places.append(place)
     shape = (*ops.shape(boxes)[:2], *pool_shape, maps[0].shape[-1])
     pooled = tf.scatter_nd(tf.concat(places, axis=0), tf.concat(patches, axis=0), shape)

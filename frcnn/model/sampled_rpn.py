@@ -80,7 +80,7 @@ def _patches(levels, cell, stride):
 
     cell: number in the list of all levels' outputs, by level, row and column.
     """
-    found, first = 0.0, 0
+    found, first = [], 0
     for level in levels:
         height, width = ops.shape(level)[1:3]
         rows, columns = -(-height // stride), -(-width // stride)
@@ -91,9 +91,9 @@ def _patches(levels, cell, stride):
         inside = ops.logical_and(row_inside[..., :, None], column_inside[..., None, :])
         inside = ops.logical_and(inside, on_level[..., None, None])
         index = ops.where(inside, row[..., :, None] * width + column[..., None, :], 0)
-        found = found + _cells(level, index, inside)
+        found.append(_cells(level, index, inside))
         first = first + rows * columns
-    return found
+    return sum(found[1:], found[0])
 
 
 def _reach(place, size, outputs, stride):
@@ -108,19 +108,13 @@ def _reach(place, size, outputs, stride):
 
 def _cells(level, index, inside):
     """Rows of a level's list of cells, index `[B, K, 3, 3]` → `[B, K, 9·C]`, 0 if not inside."""
-    channels = level.shape[-1]
-    # In float32 so that the gradient of cells that many patches share is summed in it.
-    cells = ops.cast(ops.reshape(level, (-1, level_size(level), channels)), "float32")
+    _, height, width, channels = ops.shape(level)
+    cells = ops.reshape(level, (-1, height * width, channels))
     flat = ops.reshape(index, (-1, index.shape[1] * KERNEL**2))
-    values = ops.reshape(frcnn_ops.take_rows(cells, flat), (-1, *index.shape[1:], channels))
-    values = ops.where(inside[..., None], values, 0.0)
+    values = frcnn_ops.take_rows_summing(cells, flat)
+    values = ops.reshape(values, (-1, *index.shape[1:], channels))
+    values = ops.where(inside[..., None], values, ops.zeros((), values.dtype))
     return ops.reshape(values, (-1, index.shape[1], KERNEL**2 * channels))
-
-
-def level_size(level):
-    """Number of cells of a map `[B, h, w, C]`."""
-    height, width = ops.shape(level)[1:3]
-    return height * width
 
 
 def _dense(x, conv):
