@@ -1,7 +1,6 @@
 """Frozen BatchNorm folded into the convolution before it, so that detection does not pay for it."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from frcnn.model import ops as frcnn_ops
@@ -43,20 +42,14 @@ class FoldedModel:
             source, clone_function=lambda layer: self._copies.get(layer, layer),
             call_function=call)
         self.folded = [norm.name for norm in self._pairs.values()]
-        self._sources = [weight for pair in self._pairs.items() for layer in pair
-                         for weight in layer.weights]
-        self._sums_of = frcnn_ops.compiled_sums(self._sources)
-        self._sums = None
+        self._watch = frcnn_ops.Watch([weight for pair in self._pairs.items() for layer in pair
+                                       for weight in layer.weights])
         self._fold()
 
     def refresh(self):
         """Folds anew if the weights of the source have changed; call it before using the copy."""
-        # A sum over each weight costs a hundredth of a forward pass. The first check has nothing
-        # to compare with yet, so that building the copy does not pay for it.
-        sums = self._sums_of()
-        if self._sums is None or not np.array_equal(sums, self._sums):
+        if self._watch.has_changed():
             self._fold()
-        self._sums = sums
 
     def _fold(self):
         for conv, norm in self._pairs.items():

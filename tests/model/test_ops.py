@@ -304,3 +304,35 @@ def test_half_precision_in_gives_half_precision_out(maps):
     np.testing.assert_allclose(array(mean), maps["x"].mean((0, 1, 2)), rtol=0.01)
     y = frcnn_ops.normalize_by_statistics(x, gamma, beta, mean, variance, 1e-3)
     assert dtype_of(y) == "bfloat16"
+
+
+# --- watching weights -----------------------------------------------------------------------------
+
+
+def test_a_watch_tells_each_change_once():
+    variables = [keras.Variable(np.ones((3, 4), np.float32)) for _ in range(3)]
+    watch = frcnn_ops.Watch(variables)
+    assert not watch.has_changed()
+    for change in (lambda: variables[1].assign(np.zeros((3, 4))),
+                   lambda: variables[2].assign_add(np.full((3, 4), 1e-6)),
+                   lambda: variables[0].assign(np.ones((3, 4)))):
+        change()
+        assert watch.has_changed()
+        assert not watch.has_changed()
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="JAX's arrays cannot be written into")
+def test_a_watch_sees_what_is_written_in_place():
+    import tensorflow as tf
+
+    variable = keras.Variable(np.ones((3, 4), np.float32))
+    watch = frcnn_ops.Watch([variable])
+
+    @tf.function
+    def step():
+        variable.value.assign_sub(tf.fill((3, 4), 1e-3))
+
+    for change in (step, step, lambda: variable.value[0, 0].assign(5.0),
+                   lambda: variable.value.scatter_nd_update([[1, 1]], [7.0])):
+        change()
+        assert watch.has_changed()

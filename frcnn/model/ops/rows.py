@@ -1,0 +1,103 @@
+"""Rows of a batch: taken, padded, packed."""
+
+import keras
+from keras import ops
+
+
+def take_rows(x, indices):
+    """Rows of each image: x `[B, N, ...]`, indices int `[B, K]` in 0 … N − 1 → `[B, K, ...]`."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # One node of the graph, where the general function makes some seventy.
+        return tf.gather(x, indices, axis=1, batch_dims=1)
+    for _ in x.shape[2:]:
+        indices = ops.expand_dims(indices, axis=-1)
+    return ops.take_along_axis(x, indices, axis=1)
+
+
+def take_rows_summing(x, indices):
+    """As `take_rows` for x `[B, N, C]`, but the gradient of rows taken often is summed in float32.
+
+    In bfloat16 such a sum stops growing at 256 times a number. Casting x beforehand would do the
+    same, at the cost of a copy of twice the size.
+    """
+    shape, dtype = ops.shape(x), x.dtype
+
+    @ops.custom_gradient
+    def take(x):
+        def slopes(*args, upstream=None):
+            upstream = args[0] if upstream is None else upstream
+            first = ops.arange(shape[0], dtype="int32")[:, None] * shape[1]
+            summed = ops.segment_sum(
+                ops.reshape(ops.cast(upstream, "float32"), (-1, shape[2])),
+                ops.reshape(indices + first, (-1,)), num_segments=shape[0] * shape[1])
+            return ops.cast(ops.reshape(summed, shape), dtype)
+
+        return take_rows(x, indices), slopes
+
+    return take(x)
+
+
+def take_of_each(x, indices):
+    """One entry of each row: x `[B, N, C, D]`, indices int `[B, N]` in 0 … C − 1 → `[B, N, D]`."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.gather(x, indices, axis=2, batch_dims=2)
+    return ops.take_along_axis(x, indices[:, :, None, None], axis=2)[:, :, 0]
+
+
+def pad_rows(x, count):
+    """x `[B, N, ...]` with zero rows added at the end, until there are at least `count`.
+
+    Where N is not known when traced, exactly `count` rows come out.
+    """
+    rows, rest = x.shape[1], x.shape[2:]
+    if rows is not None and rows >= count:
+        return x
+    missing = count if rows is None else count - rows
+    x = ops.pad(x, [[0, 0], [0, missing]] + [[0, 0]] * len(rest))[:, :count]
+    return ops.reshape(x, (-1, count, *rest))  # from here on the number is known
+
+
+def smaller(limit, size):
+    """min(limit, size) where size may be a number or, for a dynamic axis, a tensor."""
+    return min(limit, size) if isinstance(size, int) else ops.minimum(limit, size)
+
+
+def trim_zeros_graph(boxes, name=None):
+    """The rows of boxes `[N, 4]` that are not all zero, and their mask `[N]`.
+
+    The result's shape depends on the data, so this is for eager use and TensorFlow only.
+    """
+    non_zeros = ops.any(ops.not_equal(boxes, 0), axis=1)
+    rows = ops.reshape(ops.stack(ops.nonzero(non_zeros)), (-1,))
+    return ops.take(boxes, rows, axis=0), non_zeros
+
+
+def batch_pack_graph(x, counts, num_rows):
+    """The first `counts[i]` rows of each `x[i]`, packed into one tensor `[sum(counts), ...]`.
+
+    The result's shape depends on the data, so this is for eager use and TensorFlow only.
+    """
+    return ops.concatenate([x[i, : counts[i]] for i in range(num_rows)], axis=0)
+
+
+def batch_slice(inputs, graph_fn, batch_size, names=None):
+    """Runs `graph_fn` on each image's slice of the inputs, and stacks the results.
+
+    Args:
+        inputs: a tensor `[B, ...]` or a list of them.
+        graph_fn: takes one slice of each input, returns a tensor or a list of them.
+        batch_size: B.
+        names: kept for older scripts; tensors have no settable names in Keras 3.
+
+    Returns:
+        A tensor, or a list of them, `[B, ...]`.
+    """
+    inputs = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+    results = [graph_fn(*(x[i] for x in inputs)) for i in range(batch_size)]
+    if not isinstance(results[0], (list, tuple)):
+        return ops.stack(results)
+    return [ops.stack(column) for column in zip(*results)]

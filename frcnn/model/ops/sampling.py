@@ -1,0 +1,37 @@
+"""TensorFlow's kernel that samples feature maps."""
+
+from keras import ops
+
+# So far a box keeps off the last row and column: the kernel gives 0 for a sample that rounding has
+# put beyond them. That is a ten-thousandth of a cell on a map of 256.
+EDGE = 2.0**-22
+
+
+def crop_levels(maps, boxes, level, pool_shape):
+    """A grid of bilinear samples for each box, by TensorFlow's kernel once a level.
+
+    It computes in float32 and takes half the time of gathering the cells, its gradient a third.
+
+    Args:
+        maps: the levels, each `[B, h, w, C]`.
+        boxes: float32 `[B, N, 4]` normalized, within the image.
+        level: int32 `[B, N]`, which of the maps each box is sampled from.
+        pool_shape: (height, width) of the grid.
+
+    Returns:
+        `[B, N, height, width, C]` of the maps' dtype.
+    """
+    import tensorflow as tf
+
+    places, patches = [], []
+    boxes = tf.minimum(boxes, 1.0 - EDGE)
+    for number, features in enumerate(maps):
+        place = tf.cast(tf.where(tf.equal(level, number)), tf.int32)
+        with tf.control_dependencies([place]):  # no sooner, or the copy waits at the step's peak
+            features = tf.cast(features, tf.float32)
+        patches.append(tf.image.crop_and_resize(
+            features, tf.gather_nd(boxes, place), place[:, 0], pool_shape))
+        places.append(place)
+    shape = (*ops.shape(boxes)[:2], *pool_shape, maps[0].shape[-1])
+    pooled = tf.scatter_nd(tf.concat(places, axis=0), tf.concat(patches, axis=0), shape)
+    return tf.cast(pooled, maps[0].dtype)
