@@ -5,6 +5,10 @@ from typing import NamedTuple
 
 import keras
 
+from frcnn.model.sampled_rpn import SampledRPN
+
+# The name under which SampledRPN's work is listed.
+SAMPLED = "rpn_sampled"
 STAGES = {"fpn_": "FPN", "rpn_": "RPN", "mrcnn_": "head"}
 
 
@@ -42,7 +46,9 @@ def _walk(model, inputs, found):
             if isinstance(layer, keras.Model):
                 return _walk(layer, args[0], found)
             outputs = layer.compute_output_spec(*args, **kwargs)
-            if getattr(layer, "kernel", None) is not None:
+            if isinstance(layer, SampledRPN):
+                found.append(LayerWork(SAMPLED, _sampled_work(layer, outputs[0].shape)))
+            elif getattr(layer, "kernel", None) is not None:
                 found.append(LayerWork(layer.name, _work(layer, outputs.shape)))
             return outputs
         return call
@@ -61,6 +67,13 @@ def _work(layer, shape):
     return math.prod(shape[:-1]) * math.prod(layer.kernel.shape)
 
 
+def _sampled_work(layer, shape):
+    """Each sampled anchor needs the RPN's kernels once."""
+    kernels = sum(math.prod(conv.kernel.shape) for conv in layer.rpn.layers
+                  if getattr(conv, "kernel", None) is not None)
+    return math.prod(shape[:2]) * kernels
+
+
 def by_stage(works):
     """Multiply-adds of the stages "backbone", "FPN", "RPN" and "head", as far as they occur."""
     total = {}
@@ -71,11 +84,24 @@ def by_stage(works):
     return total
 
 
-def total(works, training=False):
-    """Multiply-adds of a forward pass, or of a training step.
+def of_training_step(works):
+    """The same list for a training step.
 
     A step does three products for each of the forward pass: that one, the gradient of the kernel
-    and that of the input. The image needs no gradient, which spares the first layer's.
+    and that of the input. The image needs no gradient, which spares the first layer's, and the RPN
+    over all cells gets none where its sampled anchors are computed beside it.
     """
-    forward = sum(work.multiply_adds for work in works)
-    return 3 * forward - works[0].multiply_adds if training else forward
+    samples = any(work.name == SAMPLED for work in works)
+
+    def products(place, name):
+        if samples and name != SAMPLED and name.startswith("rpn_"):
+            return 1
+        return 3 if place else 2
+
+    return [LayerWork(work.name, products(place, work.name) * work.multiply_adds)
+            for place, work in enumerate(works)]
+
+
+def total(works, training=False):
+    """Multiply-adds of a forward pass, or of a training step."""
+    return sum(work.multiply_adds for work in (of_training_step(works) if training else works))

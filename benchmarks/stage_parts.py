@@ -52,13 +52,16 @@ class Cutter:
             self.values[id(tensor)] = value
         return lambda: function(arrays)
 
-    def with_gradient(self, inputs, outputs, wanted):
-        """The part and its gradient by its trained weights and by the `wanted` inputs.
+    def with_gradient(self, inputs, outputs, wanted, weights=None):
+        """The part and its gradient by the weights and by the `wanted` inputs.
 
         The values of its outputs are known already.
+
+        Args:
+            weights: Keras variables; default those of the part that are trained.
         """
         part = self._cut(inputs, outputs)
-        weights = part.model.trainable_variables
+        weights = part.model.trainable_variables if weights is None else weights
         arrays = [self.values[id(tensor)] for tensor in inputs]
         sources = [any(tensor is one for one in wanted) for tensor in inputs]
         above = [tf.ones_like(self.values[id(tensor)]) for tensor in outputs]
@@ -123,21 +126,20 @@ def training_parts(model, batch):
     cut.part(stages, pyramid)
     cut.part([image, *pyramid], anchors)
     cut.part([inputs["input_gt_boxes"], image], gt_boxes)
-    cut.part(pyramid, rpn)
+    rpn_runs, sampled = _training_rpn(cut, inputs["input_rpn_match"], pyramid, rpn)
     found = {
         "proposals": cut.part([*rpn[1:], *anchors], proposals),
         "targets": cut.part([*proposals, inputs["input_gt_class_ids"], *gt_boxes], targets)}
     cut.part([targets[0], *pyramid[:4]], pooled)
     cut.part(pooled, head)
-    logits_and_deltas = [rpn[0], rpn[2]]
     return {
         "backbone": cut.with_gradient([image], stages, []),
         "FPN": cut.with_gradient(stages, pyramid, stages),
-        "RPN": cut.with_gradient(pyramid, logits_and_deltas, pyramid),
+        "RPN": rpn_runs,
         **found,
         "RoI align": cut.with_gradient([targets[0], *pyramid[:4]], pooled, pyramid[:4]),
         "head": cut.with_gradient(pooled, head, pooled),
-        "losses": _losses(model, batch, cut, logits_and_deltas, targets, head),
+        "losses": _losses(model, batch, cut, sampled, targets, head),
         "weights' update": _update(model),
     }
 
@@ -149,19 +151,33 @@ def _cuts(cut):
     return stages, pyramid, cut.out("rpn_class_logits", "rpn_class", "rpn_bbox")
 
 
+def _training_rpn(cut, match, pyramid, rpn):
+    """The RPN over all cells forwards, then at the sampled anchors forwards and backwards.
+
+    Returns:
+        That as a function, and the match, logits and deltas of the sampled anchors.
+    """
+    sampled = cut.out("rpn_sampled")
+    propose = cut.part(pyramid, rpn)
+    cut.part([match, *pyramid], sampled)
+    learn = cut.with_gradient([match, *pyramid], sampled[1:], pyramid,
+                              cut.model.get_layer("rpn_model").trainable_variables)
+    return lambda: (propose(), learn()), sampled
+
+
 def _losses(model, batch, cut, rpn, targets, head):
     """The four losses and their gradient by what the RPN and the head give."""
     given = {name: tf.convert_to_tensor(value) for name, value in batch.items()}
-    names = ("rpn_class_logits", "rpn_bbox", "mrcnn_class_logits", "mrcnn_bbox")
-    values = [cut.values[id(tensor)] for tensor in [*rpn, *head]]
+    names = ("rpn_sampled_logits", "rpn_sampled_bbox", "mrcnn_class_logits", "mrcnn_bbox")
+    match, *values = (cut.values[id(tensor)] for tensor in [*rpn, *head])
     _, class_ids, deltas = (cut.values[id(tensor)] for tensor in targets)
 
     @tf.function(autograph=False)
     def function(given, values, class_ids, deltas):
         with tf.GradientTape() as tape:
             tape.watch(values)
-            outputs = {**dict(zip(names, values)), "target_class_ids": class_ids,
-                       "target_bbox": deltas}
+            outputs = {**dict(zip(names, values)), "rpn_sampled_match": match,
+                       "target_class_ids": class_ids, "target_bbox": deltas}
             total = sum(model.loss_values(given, outputs).values())
         return tape.gradient(total, values)
 
@@ -207,18 +223,11 @@ def measure_stages(task, side, batch, precision, runs, warmup=2, product=SIDE):
     else:
         parts = training_parts(detector.keras_model, network.make_batch(config))
     works = arithmetic.multiply_adds(detector.keras_model, batch)
+    works = arithmetic.of_training_step(works) if task == "train" else works
     return {
         "unit_before": unit_before, "whole": whole,
         "host": {name: time_runs(part, runs, warmup) for name, part in host.items()},
         "parts": {name: time_runs(part, runs, warmup) for name, part in parts.items()},
-        "multiply_adds": _by_stage(works, task), "unit_after": product_times(side=product),
+        "multiply_adds": arithmetic.by_stage(works), "unit_after": product_times(side=product),
         "half_products": product_times("bfloat16", product),
     }
-
-
-def _by_stage(works, task):
-    found = arithmetic.by_stage(works)
-    if task == "train":
-        found = {stage: 3 * count for stage, count in found.items()}
-        found["backbone"] -= works[0].multiply_adds
-    return found

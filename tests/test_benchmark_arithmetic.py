@@ -9,6 +9,7 @@ from frcnn.model.backbone import resnet_graph
 from frcnn.model.fpn import fpn_graph
 from frcnn.model.head import RoiConv
 from frcnn.model.rpn import build_rpn_model
+from frcnn.model.sampled_rpn import SampledRPN
 
 # ResNet-50 at 224²: conv1, then the stages, whose first block has a shortcut of its own and halves
 # the map before its first product. A bottleneck's kernels are 1×1, 3×3 and 1×1.
@@ -83,6 +84,20 @@ def test_a_training_step_does_thrice_the_work_but_for_the_images_gradient():
     works = [arithmetic.LayerWork("conv1", 10), arithmetic.LayerWork("fpn_p2", 100)]
     assert arithmetic.total(works) == 110
     assert arithmetic.total(works, training=True) == 3 * 110 - 10
+
+
+def test_a_training_step_of_the_rpn_goes_back_from_the_sampled_anchors_alone():
+    levels = [keras.Input((side, side, 8)) for side in (16, 8, 4, 2, 1)]
+    match = keras.Input((341 * 3, 1), dtype="int32")
+    rpn = build_rpn_model(1, 3, 8)
+    sampled = SampledRPN(rpn, 3, 1, 40)([match, *levels])
+    model = keras.Model([match, *levels], [*sampled, *(rpn(level)[0] for level in levels)])
+    works = [arithmetic.LayerWork("conv1", 10), *arithmetic.multiply_adds(model, 2)]
+    kernels = 9 * 8 * 512 + 512 * (6 + 12)
+    assert dict(works)["rpn_sampled"] == 2 * 40 * kernels
+    assert arithmetic.by_stage(works)["RPN"] == 2 * (341 + 40) * kernels
+    assert arithmetic.by_stage(arithmetic.of_training_step(works)) == {
+        "backbone": 20, "RPN": 2 * (341 + 3 * 40) * kernels}
 
 
 def test_what_cannot_be_counted_is_named():

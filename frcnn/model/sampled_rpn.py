@@ -39,6 +39,11 @@ class SampledRPN(keras.layers.Layer):
         self.anchor_stride = anchor_stride
         self.count = count
 
+    @property
+    def rpn(self):
+        """The model whose weights are used."""
+        return self._rpn()
+
     def call(self, inputs):
         match, levels = ops.cast(inputs[0][..., 0], "int32"), inputs[1:]
         anchor, match = _first_sampled(match, self.count)
@@ -50,7 +55,7 @@ class SampledRPN(keras.layers.Layer):
 
     def _outputs(self, patches):
         """Patches `[B, K, 9·C]` → logits `[B, K, ratios, 2]` and deltas `[B, K, ratios, 4]`."""
-        rpn, ratios = self._rpn(), self.anchors_per_location
+        rpn, ratios = self.rpn, self.anchors_per_location
         shared = ops.relu(_dense(patches, rpn.get_layer("rpn_conv_shared")))
         return [ops.cast(ops.reshape(_dense(shared, rpn.get_layer(name)),
                                      (-1, self.count, ratios, size)), "float32")
