@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from model_tools import array, prefer_objects, small_config
 
+from benchmarks.measure import resident
 from frcnn.model import compiled
 from frcnn.model.detector import Detector
 from frcnn.model.mask_rcnn import MaskRCNN
@@ -49,6 +50,28 @@ def assert_equal_results(found, expected, atol=0.01):
         np.testing.assert_array_equal(one["class_ids"], other["class_ids"])
         np.testing.assert_allclose(one["boxes"], other["boxes"], atol=atol)
         np.testing.assert_allclose(one["scores"], other["scores"], atol=1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(resident() is None or not ON_TENSORFLOW, reason="JAX compiles for each size")
+def test_memory_stays_flat_over_a_thousand_images(tmp_path):
+    """Were the images kept, or what they are molded to, it would rise by 800 MB or more."""
+    config = small_config(IMAGE_MIN_DIM=64, IMAGE_MAX_DIM=512)
+    model = MaskRCNN("inference", config, tmp_path, seed=1)
+    rng = np.random.default_rng(0)
+    sizes = rng.integers(400, 700, (20, 2))
+
+    def images(count):
+        for number in range(count):
+            yield rng.integers(0, 255, (*sizes[number % 20], 3), np.uint8)
+
+    found = 0
+    for number, result in enumerate(model.detect_stream(images(1200)), start=1):
+        found += len(result["scores"])
+        if number == 200:  # buffers and kernels have been made by now
+            early = resident()
+    assert number == 1200 and found
+    assert resident() - early < 100e6
 
 
 def test_a_hundred_images_of_twenty_sizes(free, traces, monkeypatch, caplog):
