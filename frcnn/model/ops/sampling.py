@@ -23,15 +23,17 @@ def crop_levels(maps, boxes, level, pool_shape):
     """
     import tensorflow as tf
 
+    count = ops.shape(boxes)[1]
+    boxes = tf.reshape(tf.minimum(boxes, 1.0 - EDGE), (-1, 4))
+    level = tf.reshape(level, (-1,))
     places, patches = [], []
-    boxes = tf.minimum(boxes, 1.0 - EDGE)
     for number, features in enumerate(maps):
-        place = tf.cast(tf.where(tf.equal(level, number)), tf.int32)
+        place = tf.cast(tf.where(tf.equal(level, number))[:, 0], tf.int32)
         with tf.control_dependencies([place]):  # no sooner, or the copy waits at the step's peak
             features = tf.cast(features, tf.float32)
         patches.append(tf.image.crop_and_resize(
-            features, tf.gather_nd(boxes, place), place[:, 0], pool_shape))
+            features, tf.gather(boxes, place), place // count, pool_shape))
         places.append(place)
-    shape = (*ops.shape(boxes)[:2], *pool_shape, maps[0].shape[-1])
-    pooled = tf.scatter_nd(tf.concat(places, axis=0), tf.concat(patches, axis=0), shape)
+    pooled = tf.dynamic_stitch(places, patches)
+    pooled = tf.reshape(pooled, (-1, count, *pool_shape, maps[0].shape[-1]))
     return tf.cast(pooled, maps[0].dtype)
