@@ -6,7 +6,7 @@ import tensorflow as tf
 from benchmarks.matrix_product import SIDE, product_times
 from benchmarks.measure import time_runs
 from frcnn.model import ops as frcnn_ops
-from frcnn.model.roi_align import PyramidROIAlign, roi_levels
+from frcnn.model.roi_align import PyramidROIAlign
 
 POOL = 7
 CHANNELS = 256
@@ -30,30 +30,10 @@ def clustered_boxes(rng, shape, objects=40):
 
 # --- RoI align --------------------------------------------------------------------------------
 
-
-def align_by_gather(boxes, maps, image_shape):
-    """The library's own way: one gather over the cells of all levels."""
-    return PyramidROIAlign((POOL, POOL), image_shape, dtype=maps[0].dtype.name)([boxes, *maps])
-
-
-def align_by_level(boxes, maps, image_shape):
-    """TensorFlow's kernel once a level, on the boxes that belong there; patches put in order."""
-    level_of = roi_levels(boxes, image_shape)
-    places, patches = [], []
-    for level, features in zip(LEVELS, maps):
-        place = tf.cast(tf.where(tf.equal(level_of, level)), tf.int32)
-        # The kernel computes in float32 alone.
-        patches.append(tf.image.crop_and_resize(
-            tf.cast(features, tf.float32), tf.gather_nd(boxes, place), place[:, 0], (POOL, POOL)))
-        places.append(place)
-    shape = [*boxes.shape[:2], POOL, POOL, maps[0].shape[-1]]
-    found = tf.scatter_nd(tf.concat(places, axis=0), tf.concat(patches, axis=0), shape)
-    return tf.cast(found, maps[0].dtype)
-
-
-ALIGN = {"one gather (as in the library)": (align_by_gather, False),
-         "one gather, XLA": (align_by_gather, True),
-         "a kernel a level": (align_by_level, False)}
+# How: (by `keras.ops` alone, by XLA).
+ALIGN = {"a kernel a level (as in the library)": (False, False),
+         "one gather over all levels": (True, False),
+         "one gather over all levels, XLA": (True, True)}
 
 
 def align_cases(shrink=1):
@@ -63,9 +43,11 @@ def align_cases(shrink=1):
             "2 × 200 RoIs, 2 × 512², forward and backward": (512 // shrink, 2, 200, True)}
 
 
-def _align_function(align, jit_compile, side, backward):
+def _align_function(portable, jit_compile, side, backward):
     def forward(boxes, maps):
-        return align(boxes, maps, (side, side))
+        layer = PyramidROIAlign((POOL, POOL), (side, side), dtype=maps[0].dtype.name)
+        with frcnn_ops.portable_kernels(portable):
+            return layer([boxes, *maps])
 
     def with_gradient(boxes, maps):
         with tf.GradientTape() as tape:
@@ -93,8 +75,8 @@ def measure_align(precision, runs, warmup, shrink):
             images, side >> level, side >> level, CHANNELS)).astype(np.float32)), precision)
             for level in LEVELS]
         found[case] = _compare({
-            name: (_align_function(align, jit_compile, side, backward), (boxes, maps))
-            for name, (align, jit_compile) in ALIGN.items()}, runs, warmup)
+            name: (_align_function(*kind, side, backward), (boxes, maps))
+            for name, kind in ALIGN.items()}, runs, warmup)
     return found
 
 

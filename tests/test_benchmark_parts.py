@@ -85,23 +85,12 @@ def test_many_images(config, monkeypatch):
     assert len(found["shapes"]) == 1 and found["seconds"] > 0
 
 
-@pytest.mark.parametrize("images", [1, 2])
-def test_a_kernel_a_level_gives_what_one_gather_gives(images):
-    rng = np.random.default_rng(images)
-    boxes = tf.constant(variant_parts.random_boxes(rng, (images, 40)))
-    maps = [tf.constant(rng.normal(size=(images, 1 << (8 - level), 1 << (8 - level), 3)),
-                        tf.float32) for level in variant_parts.LEVELS]
-    weight = tf.constant(rng.normal(size=(images, 40, 7, 7, 3)), tf.float32)
-    found = []
-    for align in (variant_parts.align_by_gather, variant_parts.align_by_level):
-        with tf.GradientTape() as tape:
-            tape.watch(maps)
-            pooled = align(boxes, maps, (1024, 1024))
-            total = tf.reduce_sum(pooled * weight)
-        found.append([pooled, *map(tf.convert_to_tensor,
-                                   tape.gradient(total, maps, unconnected_gradients="zero"))])
-    for one, other in zip(*found):
-        np.testing.assert_allclose(one, other, atol=2e-4)
+def test_all_ways_of_roi_align_give_the_same():
+    found = variant_parts.measure_align("float32", runs=1, warmup=0, shrink=8)
+    assert list(found) == list(variant_parts.align_cases(8))
+    for variants in found.values():
+        assert list(variants) == list(variant_parts.ALIGN)
+        assert max(data["difference"] for data in variants.values()) < 1e-4
 
 
 def test_boxes_of_the_variants():
