@@ -104,7 +104,11 @@ def image_inputs(config, training):
 
 
 def target_inputs(config):
-    """What training feeds besides the image; boxes in pixels."""
+    """What training feeds besides the image; boxes in pixels.
+
+    Of an image at most `RPN_TRAIN_ANCHORS_PER_IMAGE` anchors of `input_rpn_match` may be other than
+    neutral, as `build_rpn_targets` makes them; the losses leave out any beyond that.
+    """
     shapes = {
         "input_rpn_match": ((None, 1), "int32"),
         "input_rpn_bbox": ((config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), "float32"),
@@ -137,7 +141,11 @@ def pyramid_and_rpn(image, config, dtype):
 
 
 def training_graph(config, seed=None):
-    """The training model: inputs of `image_inputs` and `target_inputs`, outputs by name."""
+    """The training model: inputs of `image_inputs` and `target_inputs`, outputs by name.
+
+    The RPN's losses read `rpn_sampled_match`, `rpn_sampled_logits` and `rpn_sampled_bbox`; the
+    outputs over all anchors only propose, and get no gradient.
+    """
     dtype = dtype_policy(config.PRECISION)
     inputs = {**image_inputs(config, True), **target_inputs(config)}
     image = inputs["input_image"]
