@@ -42,10 +42,18 @@ class PyramidROIAlign(keras.layers.Layer):
         shapes = [tuple(ops.shape(level)[1:3]) for level in maps]
         image_shape = self.image_shape or tuple(4 * side for side in shapes[0])
         level = roi_levels(boxes, image_shape) - FIRST_LEVEL
-        if frcnn_ops.uses_tensorflow_kernels():
-            return frcnn_ops.crop_levels(maps, boxes, level, self.pool_shape)
         corners, weights = _grid(boxes, level, shapes, self.pool_shape)
-        return _sample(maps, shapes, corners, weights)
+
+        @ops.custom_gradient
+        def sample(*maps):
+            def slopes(*args, upstream=None):
+                return _slopes(args[0] if upstream is None else upstream, corners, weights, maps)
+
+            if frcnn_ops.uses_tensorflow_kernels():
+                return frcnn_ops.crop_levels(maps, boxes, level, self.pool_shape), slopes
+            return _sample(maps, shapes, corners, weights), slopes
+
+        return sample(*maps)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[0][:2], *self.pool_shape, input_shape[1][-1])
@@ -110,14 +118,42 @@ def _axis(start, end, size, count):
 
 def _sample(maps, shapes, corners, weights):
     """The weighted sum of four cells a point; `[B, N, h, w, C]`."""
-    channels = maps[0].shape[-1]
+    channels, total = maps[0].shape[-1], _cell_count(shapes)
     cells = ops.concatenate([ops.reshape(level, (-1, height * width, channels))
                              for level, (height, width) in zip(maps, shapes)], axis=1)
-    batch, total = ops.shape(cells)[0], sum(height * width for height, width in shapes)
-    cells = ops.reshape(cells, (-1, channels))
-    image = ops.reshape(ops.arange(batch, dtype="int32") * total, (-1, 1, 1, 1))
+    cells, image = ops.reshape(cells, (-1, channels)), _first_cells(maps[0], total)
     pooled = 0.0
     for corner, weight in zip(corners, weights):
         values = ops.take(cells, corner + image, axis=0)
         pooled = pooled + values * ops.cast(weight, values.dtype)
     return pooled
+
+
+def _slopes(upstream, corners, weights, maps):
+    """The gradient by each map: every sample's, spread over its four cells and summed in float32.
+
+    TensorFlow's kernel for it lets threads add to one cell at once, and so loses what some add.
+    """
+    shapes = [tuple(ops.shape(level)[1:3]) for level in maps]
+    channels, total = maps[0].shape[-1], _cell_count(shapes)
+    upstream, image = ops.cast(upstream, "float32"), _first_cells(maps[0], total)
+    values = ops.concatenate([ops.reshape(upstream * weight, (-1, channels))
+                              for weight in weights])
+    places = ops.concatenate([ops.reshape(corner + image, (-1,)) for corner in corners])
+    summed = ops.segment_sum(values, places, num_segments=ops.shape(maps[0])[0] * total)
+    summed = ops.reshape(summed, (-1, total, channels))
+    found, first = [], 0
+    for level, (height, width) in zip(maps, shapes):
+        slope = summed[:, first:first + height * width]
+        found.append(ops.cast(ops.reshape(slope, (-1, height, width, channels)), level.dtype))
+        first = first + height * width
+    return tuple(found)
+
+
+def _cell_count(shapes):
+    return sum(height * width for height, width in shapes)
+
+
+def _first_cells(level, total):
+    """The number of each image's first cell, int32 `[B, 1, 1, 1]`."""
+    return ops.reshape(ops.arange(ops.shape(level)[0], dtype="int32") * total, (-1, 1, 1, 1))

@@ -213,3 +213,13 @@ def test_a_level_without_boxes_and_no_gradient_to_the_boxes(kernel_and_gather):
     for way in (kernel, gather):
         slopes = gradient(lambda x, way=way: ops.sum(ops.cast(way([x, *maps]), "float32")), boxes)
         assert not slopes.any()
+
+
+def test_no_gradient_is_lost_where_many_boxes_share_cells():
+    """Bilinear weights add up to one: of ones each sample gives one, whichever thread adds it."""
+    maps = random_pyramid(side=(16, 16), channels=8)
+    boxes = np.tile(np.array([0.2, 0.2, 0.5, 0.6], np.float32), (2, 500, 1))
+    layer = PyramidROIAlign((7, 7), (64, 64))
+    for _ in range(3):
+        slopes = gradient(lambda x: ops.sum(layer([boxes, x, *maps[1:]])), maps[0])
+        np.testing.assert_allclose(slopes.sum(), 2 * 500 * 49 * 8, rtol=1e-5)

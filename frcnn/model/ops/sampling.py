@@ -10,7 +10,8 @@ EDGE = 2.0**-22
 def crop_levels(maps, boxes, level, pool_shape):
     """A grid of bilinear samples for each box, by TensorFlow's kernel once a level.
 
-    It computes in float32 and takes half the time of gathering the cells, its gradient a third.
+    It computes in float32 and takes half the time of gathering the cells. Its own gradient is not
+    to be used: threads that add to one cell at once lose some of what they add.
 
     Args:
         maps: the levels, each `[B, h, w, C]`.
