@@ -127,9 +127,8 @@ def measure_row(task, side, batch=1, precision="float32", train_bn=False, jit_co
         `unit_before` and `unit_after` (seconds of each product), `half_products` (the same in
         bfloat16, only if that is the precision), `multiply_adds` of one run, and in bytes, or None
         without `/proc`: `memory_start` (all is imported, nothing built), `memory_built` and
-        `memory_peak`.
+        `memory_peak` (after the warm-up).
     """
-    unit_before = product_times(side=product)
     measure.reset_peak()
     memory_start = measure.resident()
     config = make_config(side, batch, precision, train_bn, **settings or {})
@@ -138,8 +137,11 @@ def measure_row(task, side, batch=1, precision="float32", train_bn=False, jit_co
     start = time.perf_counter()
     work()
     first_seconds = time.perf_counter() - start
-    seconds = measure.time_runs(work, runs, max(0, warmup - 1))
+    measure.time_runs(work, max(0, warmup - 1), 0)
+    # Before the first product: its matrices would lie in the memory that is measured.
     memory_peak = measure.peak()
+    unit_before = product_times(side=product)
+    seconds = measure.time_runs(work, runs, 0)
     works = arithmetic.multiply_adds(model.keras_model, batch)
     is_half = precision == "mixed_bfloat16"
     return {

@@ -31,9 +31,9 @@ def clustered_boxes(rng, shape, objects=40):
 # --- RoI align --------------------------------------------------------------------------------
 
 # How: (by `keras.ops` alone, by XLA).
-ALIGN = {"a kernel a level (as in the library)": (False, False),
-         "one gather over all levels": (True, False),
-         "one gather over all levels, XLA": (True, True)}
+ALIGN = {"a kernel a level (in detection)": (False, False),
+         "one gather (in training)": (True, False),
+         "one gather, XLA": (True, True)}
 
 
 def align_cases(shrink=1):

@@ -15,9 +15,10 @@ class PyramidROIAlign(keras.layers.Layer):
     """Samples the pyramid at a grid of points in each box, bilinearly.
 
     The grid spans the box from edge to edge, one sample a point, as `tf.image.crop_and_resize`
-    does, which is what runs on TensorFlow without XLA. Elsewhere all levels lie in one list of
-    cells, so that a box costs the same on any level and shapes stay static. A box is clipped to the
-    image first. There is a gradient to the maps, none to the boxes.
+    does, which is what runs in detection on TensorFlow without XLA. Elsewhere all levels lie in one
+    list of cells, so that a box costs the same on any level and shapes stay static; in training,
+    with its fewer boxes, that takes less time and memory. A box is clipped to the image first. There
+    is a gradient to the maps, none to the boxes.
 
     Source: He et al. 2017 (Mask R-CNN), section 3 (RoIAlign).
 
@@ -35,7 +36,7 @@ class PyramidROIAlign(keras.layers.Layer):
         self.pool_shape = tuple(pool_shape)
         self.image_shape = None if image_shape is None else tuple(image_shape[:2])
 
-    def call(self, inputs):
+    def call(self, inputs, training=None):
         boxes, maps = ops.cast(inputs[0], "float32"), inputs[1:]
         # A diverging network predicts boxes that are no numbers; as cells they would lie outside.
         boxes = ops.stop_gradient(ops.clip(ops.where(ops.isnan(boxes), 0.0, boxes), 0.0, 1.0))
@@ -49,7 +50,7 @@ class PyramidROIAlign(keras.layers.Layer):
             def slopes(*args, upstream=None):
                 return _slopes(args[0] if upstream is None else upstream, corners, weights, maps)
 
-            if frcnn_ops.uses_tensorflow_kernels():
+            if not training and frcnn_ops.uses_tensorflow_kernels():
                 return frcnn_ops.crop_levels(maps, boxes, level, self.pool_shape), slopes
             return _sample(maps, shapes, corners, weights), slopes
 
