@@ -17,8 +17,8 @@ class PyramidROIAlign(keras.layers.Layer):
     The grid spans the box from edge to edge, one sample a point, as `tf.image.crop_and_resize`
     does, which is what runs in detection on TensorFlow without XLA. Elsewhere all levels lie in one
     list of cells, so that a box costs the same on any level and shapes stay static; in training,
-    with its fewer boxes, that takes less time and memory. A box is clipped to the image first. There
-    is a gradient to the maps, none to the boxes.
+    with its fewer boxes, that takes less time and memory. A box is clipped to the image first.
+    There is a gradient to the maps, none to the boxes.
 
     Source: He et al. 2017 (Mask R-CNN), section 3 (RoIAlign).
 
