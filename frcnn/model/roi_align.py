@@ -119,13 +119,14 @@ def _axis(start, end, size, count):
 
 def _sample(maps, shapes, corners, weights):
     """The weighted sum of four cells a point; `[B, N, h, w, C]`."""
-    channels, total = maps[0].shape[-1], _cell_count(shapes)
+    channels = maps[0].shape[-1]
     cells = ops.concatenate([ops.reshape(level, (-1, height * width, channels))
                              for level, (height, width) in zip(maps, shapes)], axis=1)
-    cells, image = ops.reshape(cells, (-1, channels)), _first_cells(maps[0], total)
+    first = _image_numbers(maps[0]) * ops.shape(cells)[1]
+    cells = ops.reshape(cells, (-1, channels))
     pooled = 0.0
     for corner, weight in zip(corners, weights):
-        values = ops.take(cells, corner + image, axis=0)
+        values = ops.take(cells, corner + first, axis=0)
         pooled = pooled + values * ops.cast(weight, values.dtype)
     return pooled
 
@@ -135,26 +136,24 @@ def _slopes(upstream, corners, weights, maps):
 
     TensorFlow's kernel for it lets threads add to one cell at once, and so loses what some add.
     """
-    shapes = [tuple(ops.shape(level)[1:3]) for level in maps]
-    channels, total = maps[0].shape[-1], _cell_count(shapes)
-    upstream, image = ops.cast(upstream, "float32"), _first_cells(maps[0], total)
+    batch, channels = ops.shape(maps[0])[0], maps[0].shape[-1]
+    upstream, image = ops.cast(upstream, "float32"), _image_numbers(maps[0])
     values = ops.concatenate([ops.reshape(upstream * weight, (-1, channels))
                               for weight in weights])
-    places = ops.concatenate([ops.reshape(corner + image, (-1,)) for corner in corners])
-    summed = ops.segment_sum(values, places, num_segments=ops.shape(maps[0])[0] * total)
-    summed = ops.reshape(summed, (-1, total, channels))
     found, first = [], 0
-    for level, (height, width) in zip(maps, shapes):
-        slope = summed[:, first:first + height * width]
-        found.append(ops.cast(ops.reshape(slope, (-1, height, width, channels)), level.dtype))
-        first = first + height * width
+    for level in maps:  # one by one, so that no sum over the whole pyramid lies in memory
+        height, width = ops.shape(level)[1:3]
+        size = height * width
+        # A negative place is left out of the sum.
+        places = [ops.where(ops.logical_and(corner >= first, corner < first + size),
+                            corner - first + image * size, -1) for corner in corners]
+        places = ops.concatenate([ops.reshape(place, (-1,)) for place in places])
+        summed = ops.segment_sum(values, places, num_segments=batch * size)
+        found.append(ops.cast(ops.reshape(summed, (-1, height, width, channels)), level.dtype))
+        first = first + size
     return tuple(found)
 
 
-def _cell_count(shapes):
-    return sum(height * width for height, width in shapes)
-
-
-def _first_cells(level, total):
-    """The number of each image's first cell, int32 `[B, 1, 1, 1]`."""
-    return ops.reshape(ops.arange(ops.shape(level)[0], dtype="int32") * total, (-1, 1, 1, 1))
+def _image_numbers(level):
+    """0, 1, … for the images of a map, int32 `[B, 1, 1, 1]`."""
+    return ops.reshape(ops.arange(ops.shape(level)[0], dtype="int32"), (-1, 1, 1, 1))
