@@ -23,7 +23,7 @@ def describe():
         "cores": cores(),
         "features": [name for name in FEATURES if name in flags],
         "memory_gib": _memory_gib(_read("/proc/meminfo")),
-        "system": platform.platform(terse=True),
+        "system": " ".join([platform.system(), *platform.release().split(".")[:1]]),
         "python": platform.python_version(),
         "packages": _versions(),
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},

@@ -122,6 +122,8 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 def compile_detector(model, config, learning_rate, momentum=None, jit_compile="auto"):
     """Gives the model its optimizer: SGD with momentum, gradients clipped by their global norm.
 
+    It is made for the layers that are trainable now; choose these first, or compile again after.
+
     Args:
         learning_rate: a number or a Keras schedule.
         momentum: default `LEARNING_MOMENTUM`.

@@ -1,6 +1,8 @@
 """Arithmetic on tensors against plain NumPy; suppression against a loop over all pairs."""
 
 import math
+import re
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -336,3 +338,13 @@ def test_a_watch_sees_what_is_written_in_place():
                    lambda: variable.value.scatter_nd_update([[1, 1]], [7.0])):
         change()
         assert watch.has_changed()
+
+
+# --- backends -------------------------------------------------------------------------------------
+
+
+def test_a_backend_is_imported_by_ops_alone():
+    package = Path(frcnn_ops.__file__).parents[2]
+    found = {path.relative_to(package).as_posix() for path in package.rglob("*.py")
+             if re.search(r"^\s*(import|from) (tensorflow|jax)\b", path.read_text("utf-8"), re.M)}
+    assert found and all(name.startswith("model/ops/") for name in found)

@@ -14,15 +14,15 @@ class Watch:
 
     def __init__(self, variables):
         self._variables = variables
-        self._held = [_held(variable) for variable in variables]
+        self._held = [_mark(variable) for variable in variables]
 
     def has_changed(self):
         """Whether any variable has been assigned; asked again, it counts from here on."""
-        earlier, self._held = self._held, [_held(variable) for variable in self._variables]
+        earlier, self._held = self._held, [_mark(variable) for variable in self._variables]
         return any(before[0] != now[0] for before, now in zip(earlier, self._held))
 
 
-def _held(variable):
+def _mark(variable):
     """What tells a variable's values from those before, and the values, to be held on to."""
     value = variable.value
     if keras.backend.backend() == "tensorflow":
