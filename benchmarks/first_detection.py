@@ -15,7 +15,9 @@ def main(weights, picture, side, precision):
     from frcnn.config import Config
     from frcnn.images import read_image
     from frcnn.model.mask_rcnn import MaskRCNN
+    from frcnn.startup import detection_only
 
+    detection_only()
     stamps = {"import": time.time()}
     config = Config(NAME="benchmark", BACKBONE="resnet50", NUM_CLASSES=8, IMAGES_PER_GPU=1,
                     IMAGE_MIN_DIM=int(side), IMAGE_MAX_DIM=int(side), PRECISION=precision)

@@ -14,6 +14,7 @@ from frcnn.config import Config
 from frcnn.dataset import Dataset
 from frcnn.loader import DetectionSequence
 from frcnn.model.mask_rcnn import MaskRCNN
+from frcnn.startup import detection_only
 
 # Of every row, beside the size of the image: random weights, all layers trained.
 CONDITIONS = {
@@ -114,12 +115,13 @@ def make_work(task, config, jit_compile=None):
 
 
 def measure_row(task, side, batch=1, precision="float32", train_bn=False, jit_compile=None,
-                settings=None, runs=5, warmup=2, product=SIDE):
+                settings=None, weights_change=False, runs=5, warmup=2, product=SIDE):
     """Time and memory of one piece of work in this process, which should be fresh.
 
     Args:
         task: see `make_work`.
         settings: further settings of the Config.
+        weights_change: False for a detection in a process that was told to detect only.
         product: side of the matrices that give the unit.
 
     Returns:
@@ -129,6 +131,8 @@ def measure_row(task, side, batch=1, precision="float32", train_bn=False, jit_co
         without `/proc`: `memory_start` (all is imported, nothing built), `memory_built` and
         `memory_peak` (after the warm-up).
     """
+    if task == "detect" and not weights_change:
+        detection_only()
     measure.reset_peak()
     memory_start = measure.resident()
     config = make_config(side, batch, precision, train_bn, **settings or {})

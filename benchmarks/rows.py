@@ -22,12 +22,14 @@ class Row:
     train_bn: bool = False
     jit_compile: bool | None = None
     settings: dict = field(default_factory=dict)
+    weights_change: bool = False
 
     def __str__(self):
         images = f"{self.batch} image{'s' if self.batch > 1 else ''}"
         words = {"detect": "forward pass", "train": "training step"}[self.task]
         extra = ", BatchNorm trained" if self.train_bn else ""
         extra += ", XLA" if self.jit_compile else ""
+        extra += ", weights may change" if self.weights_change else ""
         extra += "".join(f", {name}={value}" for name, value in self.settings.items())
         return f"{words}, {images}, {self.side}²{extra}"
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from benchmarks import arithmetic, network
 from benchmarks.matrix_product import SIDE, product_times
 from benchmarks.measure import time_runs
+from frcnn.startup import detection_only
 
 
 class Cutter:
@@ -205,6 +206,8 @@ def measure_stages(task, side, batch, precision, runs, warmup=2, product=SIDE):
         `parts` (seconds of each run by part), `whole` (of `detect` or `train_on_batch`), `host`
         (the same by part, for what happens around the network) and `multiply_adds` by stage.
     """
+    if task == "detect":
+        detection_only()
     unit_before = product_times(side=product)
     config = network.make_config(side, batch, precision)
     work, detector = network.make_work(task, config)

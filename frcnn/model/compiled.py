@@ -13,7 +13,7 @@ from frcnn.boxes import norm_boxes
 from frcnn.model import ops as frcnn_ops
 from frcnn.model.detector import Detector
 from frcnn.model.folding import FoldedModel
-from frcnn.startup import collection_paused
+from frcnn.startup import collection_paused, is_detection_only
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +56,7 @@ class CompiledDetector:
         self._choose(jit_compile)
         self._run = frcnn_ops.compiled(self.model)
         self._anchors = OrderedDict()
+        self._watch = frcnn_ops.Watch(self.model.variables) if is_detection_only() else None
 
     def _choose(self, jit_compile):
         on_jax = keras.backend.backend() != "tensorflow"
@@ -69,6 +70,10 @@ class CompiledDetector:
     def refresh(self):
         """Takes over weights that have changed; call it before a series of calls."""
         self._folded.refresh()
+        if self._watch is not None and self._watch.has_changed():
+            # The compiled function has kept the old ones, and would compute with these.
+            self._run = frcnn_ops.compiled(self.model)
+            self.shapes.clear()
 
     def __call__(self, molded, metas, most=1):
         count, *sides = molded.shape[:3]

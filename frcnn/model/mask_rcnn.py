@@ -15,7 +15,7 @@ from frcnn.model import training
 from frcnn.model.detect import Detecting
 from frcnn.model.detector import build_detector
 from frcnn.model.inspection import run_tensors
-from frcnn.startup import collection_paused
+from frcnn.startup import FROZEN_WEIGHTS, collection_paused, is_detection_only
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +29,10 @@ class MaskRCNN(Detecting):
         model_dir: folder of all runs; a run's own folder is made in it when training starts.
         seed: of the weights and of the RoI sampling; None draws one.
 
+    Raises:
+        ValueError: there is no such mode. RuntimeError: training in a process that was told to
+            detect only (`frcnn.startup.detection_only`).
+
     Attributes:
         keras_model: the `keras.Model` (see `frcnn.model.detector`).
         log_dir, checkpoint_path, epoch: the run's folder, the path of its checkpoints with
@@ -40,6 +44,11 @@ class MaskRCNN(Detecting):
     def __init__(self, mode, config, model_dir, seed=None):
         if mode not in ("training", "inference"):
             raise ValueError(f'mode is {mode!r}; allowed are "training" and "inference".')
+        if mode == "training" and is_detection_only():
+            raise RuntimeError(
+                "This process was told that it only detects, so its weights would not be seen to "
+                "change. Train in one that does not call frcnn.startup.detection_only() and whose "
+                f"environment has no {FROZEN_WEIGHTS}.")
         self.mode, self.config, self.model_dir, self.seed = mode, config, str(model_dir), seed
         self.history, self.last_checkpoint = {}, None
         self.anchors = None

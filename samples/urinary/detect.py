@@ -10,6 +10,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as a script: find the packages from the project's folder
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from frcnn.startup import detection_only
 from samples.urinary import common, detections, starts
 
 DESCRIPTION = """\
@@ -126,4 +127,5 @@ def _detect(model, paths, skipped, batch_size=None, keep_images=False):
 
 
 if __name__ == "__main__":
+    detection_only()
     sys.exit(main())

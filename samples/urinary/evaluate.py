@@ -9,6 +9,7 @@ from pathlib import Path
 if __package__ in (None, ""):  # started as a script: find the packages from the project's folder
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+from frcnn.startup import detection_only
 from samples.urinary import common, starts
 from samples.urinary.config import EVALUATION_MIN_CONFIDENCE
 
@@ -72,4 +73,5 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
+    detection_only()
     sys.exit(main())
