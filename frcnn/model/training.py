@@ -130,7 +130,7 @@ def compile_detector(model, config, learning_rate, momentum=None, jit_compile="a
     """
     optimizer = DecayingSGD(
         learning_rate, momentum=config.LEARNING_MOMENTUM if momentum is None else momentum,
-        global_clipnorm=config.GRADIENT_CLIP_NORM, decay=config.WEIGHT_DECAY)
+        clip_norm=config.GRADIENT_CLIP_NORM, decay=config.WEIGHT_DECAY)
     if config.PRECISION == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     # Made in the first step, the momentum would lie between what that step frees: a step's peak is

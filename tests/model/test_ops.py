@@ -22,6 +22,19 @@ def tensor(x, dtype="float32"):
     return ops.convert_to_tensor(np.asarray(x), dtype)
 
 
+# --- norms --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_global_norm(dtype):
+    rng = np.random.default_rng(0)
+    tensors = [tensor(rng.normal(size=shape), dtype) for shape in ((3, 4, 5), (7,), ())]
+    numbers = np.concatenate([array(ops.cast(x, "float32")).ravel() for x in tensors])
+    norm = frcnn_ops.global_norm(tensors)
+    assert dtype_of(norm) == "float32"
+    np.testing.assert_allclose(array(norm), np.linalg.norm(numbers), rtol=1e-6)
+
+
 # --- boxes --------------------------------------------------------------------------------------
 
 

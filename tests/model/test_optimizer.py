@@ -31,7 +31,7 @@ def test_a_step_by_hand(clip):
              for g, w, v in zip(gradients, before, variables)]
     norm = np.sqrt(sum((g**2).sum() for g in total))
     factor = 0.1 * (1.0 if clip is None else min(1.0, clip / norm))
-    optimizer = DecayingSGD(0.1, decay=DECAY, global_clipnorm=clip)
+    optimizer = DecayingSGD(0.1, decay=DECAY, clip_norm=clip)
     optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
     for variable, old, slope in zip(variables, before, total):
         np.testing.assert_allclose(array(variable), old - factor * slope, rtol=1e-5)
@@ -71,3 +71,11 @@ def test_it_can_be_stored():
     assert again.decay == DECAY and again.momentum == 0.9
     assert adds_decay(keras.optimizers.LossScaleOptimizer(again))
     assert not adds_decay(None)
+
+
+def test_an_infinite_norm_does_not_pass_unseen():
+    model = dense_and_norm()
+    gradients = [np.full(weight.shape, 1e30, np.float32) for weight in model.trainable_variables]
+    DecayingSGD(0.1, clip_norm=1.0).apply(
+        [keras.ops.convert_to_tensor(g) for g in gradients], model.trainable_variables)
+    assert all(np.isnan(array(variable)).all() for variable in model.trainable_variables)

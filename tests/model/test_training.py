@@ -162,7 +162,7 @@ def test_half_floats_scale_their_loss():
     training.compile_detector(model, small_config(PRECISION="mixed_float16"), 0.1)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     training.compile_detector(model, small_config(GRADIENT_CLIP_NORM=None), 0.1)
-    assert model.optimizer.global_clipnorm is None
+    assert model.optimizer.clip_norm is None
 
 
 # --- callbacks ----------------------------------------------------------------------------------

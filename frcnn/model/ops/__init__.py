@@ -17,6 +17,7 @@ from frcnn.model.ops.boxes import (
     overlaps_graph,
 )
 from frcnn.model.ops.normalization import normalize_batch, normalize_by_statistics
+from frcnn.model.ops.norms import global_norm
 from frcnn.model.ops.rows import (
     batch_pack_graph,
     batch_slice,
@@ -42,6 +43,7 @@ __all__ = [
     "crop_levels",
     "denorm_boxes_exactly",
     "denorm_boxes_graph",
+    "global_norm",
     "has_accelerator",
     "log2_graph",
     "nms_indices",

@@ -1,0 +1,23 @@
+"""Lengths of gradients."""
+
+import keras
+from keras import ops
+
+
+def global_norm(tensors):
+    """The Euclidean norm of all numbers of several tensors together, float32.
+
+    Source: Pascanu et al. 2013 (On the difficulty of training recurrent neural networks),
+    algorithm 1.
+    """
+    return ops.sqrt(ops.sum(ops.stack([_sum_of_squares(tensor) for tensor in tensors])))
+
+
+def _sum_of_squares(tensor):
+    tensor = ops.cast(tensor, "float32")
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        # Makes no copy that holds the squares, and takes less than half the time.
+        return 2.0 * tf.nn.l2_loss(tensor)
+    return ops.sum(ops.square(tensor))
