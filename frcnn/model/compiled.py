@@ -56,7 +56,6 @@ class CompiledDetector:
         self._choose(jit_compile)
         self._run = frcnn_ops.compiled(self.model)
         self._anchors = OrderedDict()
-        self._watch = frcnn_ops.Watch(self.model.variables) if is_detection_only() else None
 
     def _choose(self, jit_compile):
         on_jax = keras.backend.backend() != "tensorflow"
@@ -69,8 +68,7 @@ class CompiledDetector:
 
     def refresh(self):
         """Takes over weights that have changed; call it before a series of calls."""
-        self._folded.refresh()
-        if self._watch is not None and self._watch.has_changed():
+        if self._folded.refresh() and is_detection_only():
             # The compiled function has kept the old ones, and would compute with these.
             self._run = frcnn_ops.compiled(self.model)
             self.shapes.clear()

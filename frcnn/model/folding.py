@@ -42,14 +42,19 @@ class FoldedModel:
             source, clone_function=lambda layer: self._copies.get(layer, layer),
             call_function=call)
         self.folded = [norm.name for norm in self._pairs.values()]
-        self._watch = frcnn_ops.Watch([weight for pair in self._pairs.items() for layer in pair
-                                       for weight in layer.weights])
+        self._watch = frcnn_ops.Watch(model.variables)
         self._fold()
 
     def refresh(self):
-        """Folds anew if the weights of the source have changed; call it before using the copy."""
-        if self._watch.has_changed():
+        """Folds anew if weights of the source have changed; call it before using the copy.
+
+        Returns:
+            Whether any have, those included that the copy shares.
+        """
+        has_changed = self._watch.has_changed()
+        if has_changed:
             self._fold()
+        return has_changed
 
     def _fold(self):
         for conv, norm in self._pairs.items():

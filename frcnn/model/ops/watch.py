@@ -1,5 +1,7 @@
 """Whether weights have changed, without looking at each number."""
 
+import functools
+
 import keras
 from keras import ops
 
@@ -13,22 +15,33 @@ class Watch:
     """
 
     def __init__(self, variables):
-        self._variables = variables
-        self._held = [_mark(variable) for variable in variables]
+        self._readers = [_reader(variable) for variable in variables]
+        self._held = [_mark(read()) for read in self._readers]
 
     def has_changed(self):
         """Whether any variable has been assigned; asked again, it counts from here on."""
-        earlier, self._held = self._held, [_mark(variable) for variable in self._variables]
+        earlier, self._held = self._held, [_mark(read()) for read in self._readers]
         return any(before[0] != now[0] for before, now in zip(earlier, self._held))
 
 
-def _mark(variable):
-    """What tells a variable's values from those before, and the values, to be held on to."""
-    value = variable.value
-    if keras.backend.backend() == "tensorflow":
-        value = value.value()
-        if "CPU" not in value.device:
-            return float(ops.sum(ops.cast(value, "float32"))), None
-        place = value.__array__()  # a view of the same memory
-        return place.__array_interface__["data"][0], value
-    return id(value), value
+def _reader(variable):
+    """A function that gives a variable's value; hundreds are read before each detection."""
+    if keras.backend.backend() != "tensorflow":
+        return lambda: variable.value
+    import tensorflow as tf
+
+    inner = variable.value
+    if isinstance(inner, tf.distribute.DistributedValues):
+        return inner.value
+    # As `value()`, in half the time.
+    return functools.partial(tf.raw_ops.ReadVariableOp, resource=inner.handle, dtype=inner.dtype)
+
+
+def _mark(value):
+    """What tells a value from those before, and the value itself, to be held on to."""
+    if keras.backend.backend() != "tensorflow":
+        return id(value), value
+    if "CPU" not in value.device:
+        return float(ops.sum(ops.cast(value, "float32"))), None
+    place = value.__array__()  # a view of the same memory
+    return place.__array_interface__["data"][0], value
