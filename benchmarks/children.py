@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from frcnn.startup import FROZEN_WEIGHTS
+
 ROOT = Path(__file__).parent.parent
 MARK = "result: "
 LINES_OF_AN_ERROR = 15
@@ -45,9 +47,13 @@ def run(work, **arguments):
 
 
 def environment():
-    """The environment of a measuring process: this one's, with the package on the path."""
+    """The environment of a measuring process: this one's, with the package on the path.
+
+    Whether weights may change is left to each measurement.
+    """
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    kept = {name: value for name, value in os.environ.items() if name != FROZEN_WEIGHTS}
+    return {"TF_CPP_MIN_LOG_LEVEL": "2", **kept, "PYTHONPATH": os.pathsep.join(paths)}
 
 
 def progress(text):

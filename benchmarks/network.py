@@ -121,7 +121,8 @@ def measure_row(task, side, batch=1, precision="float32", train_bn=False, jit_co
     Args:
         task: see `make_work`.
         settings: further settings of the Config.
-        weights_change: False for a detection in a process that was told to detect only.
+        weights_change: True for a detection without `detection_only`, which is called otherwise
+            and holds for this process from then on.
         product: side of the matrices that give the unit.
 
     Returns:

@@ -21,5 +21,9 @@ class CheckpointError(FrcnnError):
     """A weight file is truncated, foreign, or does not fit the model."""
 
 
+class DetectionOnly(FrcnnError):
+    """Training was asked for in a process that was told to detect only."""
+
+
 class TrainingDiverged(FrcnnError):
     """The loss or the weights became infinite or no numbers; training has stopped."""

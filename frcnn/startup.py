@@ -4,7 +4,10 @@ import contextlib
 import gc
 import os
 
+# Of TensorFlow, which reads it when it first computes, and keeps to it.
 FROZEN_WEIGHTS = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"
+_TRUE = ("1", "true")
+_was_said = False
 
 
 @contextlib.contextmanager
@@ -27,16 +30,21 @@ def detection_only():
     """Says that this process detects and never trains, which makes detection faster.
 
     On a CPU, TensorFlow then keeps the kernel of each convolution, from its first use on, in the
-    layout that the processor multiplies fastest, instead of reading the variable each time. So it
-    computes on with old values when weights change: a MaskRCNN notices that and starts afresh, and
-    refuses to be built for training, but convolutions and matrix products of other models in this
-    process, or called one by one, give wrong results. Programs that this one starts inherit it.
+    layout that the processor multiplies fastest, instead of reading the variable each time.
+    `MaskRCNN.detect`, `detect_stream`, `detect_molded` and `run_graph` notice changed weights and
+    start afresh, and training is refused. Anything else in this process that computes with Keras
+    gives wrong results without a word once weights change, `keras_model.predict` included; so do
+    convolutions that are called one by one, outside a compiled function, in any case.
 
-    Call it before anything is computed; later it has no effect. JAX does not need it.
+    Call it before anything is computed, and never in a process that trains: TensorFlow looks once,
+    and cannot be told otherwise. Programs that this one starts inherit it through the environment,
+    and an environment that says 0 is left alone. JAX does not need it.
     """
-    os.environ[FROZEN_WEIGHTS] = "1"
+    global _was_said
+    if os.environ.setdefault(FROZEN_WEIGHTS, "1").lower() in _TRUE:
+        _was_said = True
 
 
 def is_detection_only():
     """Whether `detection_only` was called, or the environment says the same."""
-    return os.environ.get(FROZEN_WEIGHTS, "").lower() in ("1", "true")
+    return _was_said or os.environ.get(FROZEN_WEIGHTS, "").lower() in _TRUE

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks import children, machine, matrix_product, measure
+from frcnn.startup import FROZEN_WEIGHTS
 
 STATUS = """Name:\tpython
 VmPeak:\t12644 kB
@@ -99,6 +100,11 @@ def test_a_busy_machine_is_said_to_be_one():
 def test_a_function_in_a_process_of_its_own():
     assert children.run("machine:cores") == machine.cores()
     assert children.run("report:figure", value=1.234, digits=2) == "1.2"
+
+
+def test_a_process_is_not_told_that_weights_are_frozen(monkeypatch):
+    monkeypatch.setenv(FROZEN_WEIGHTS, "1")
+    assert FROZEN_WEIGHTS not in children.environment()
 
 
 def test_a_process_that_fails_says_why():

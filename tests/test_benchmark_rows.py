@@ -32,6 +32,7 @@ def test_a_row_in_words():
     assert str(Row("detect", 1024)) == "forward pass, 1 image, 1024²"
     assert str(Row("train", 512, 2, train_bn=True, jit_compile=True)) \
         == "training step, 2 images, 512², BatchNorm trained, XLA"
+    assert str(Row("detect", 512, weights_change=True)).endswith("512², weights may change")
     assert str(Row("detect", 512, settings={"PRE_NMS_LIMIT": 9})).endswith("512², PRE_NMS_LIMIT=9")
 
 

@@ -68,8 +68,9 @@ class CompiledDetector:
 
     def refresh(self):
         """Takes over weights that have changed; call it before a series of calls."""
-        if self._folded.refresh() and is_detection_only():
-            # The compiled function has kept the old ones, and would compute with these.
+        has_changed = self._folded.refresh()
+        if has_changed and is_detection_only() and keras.backend.backend() == "tensorflow":
+            # The compiled function has kept the old ones, and would compute with them.
             self._run = frcnn_ops.compiled(self.model)
             self.shapes.clear()
 

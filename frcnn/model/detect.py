@@ -50,7 +50,8 @@ class Detecting:
                 place of its result, and goes on.
 
         Yields:
-            The dicts of `detect`, in the order of the images.
+            The dicts of `detect`, in the order of the images, found with the weights of the time of
+        the call; load none before the last one has come.
         """
         self._check_inference("detect_stream")
         return DetectionStream(self._compiled(), self.config, batch_size).run(

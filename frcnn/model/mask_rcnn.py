@@ -15,7 +15,7 @@ from frcnn.model import training
 from frcnn.model.detect import Detecting
 from frcnn.model.detector import build_detector
 from frcnn.model.inspection import run_tensors
-from frcnn.startup import FROZEN_WEIGHTS, collection_paused, is_detection_only
+from frcnn.startup import collection_paused
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class MaskRCNN(Detecting):
         seed: of the weights and of the RoI sampling; None draws one.
 
     Raises:
-        ValueError: there is no such mode. RuntimeError: training in a process that was told to
+        ValueError: there is no such mode. DetectionOnly: training in a process that was told to
             detect only (`frcnn.startup.detection_only`).
 
     Attributes:
@@ -44,11 +44,8 @@ class MaskRCNN(Detecting):
     def __init__(self, mode, config, model_dir, seed=None):
         if mode not in ("training", "inference"):
             raise ValueError(f'mode is {mode!r}; allowed are "training" and "inference".')
-        if mode == "training" and is_detection_only():
-            raise RuntimeError(
-                "This process was told that it only detects, so its weights would not be seen to "
-                "change. Train in one that does not call frcnn.startup.detection_only() and whose "
-                f"environment has no {FROZEN_WEIGHTS}.")
+        if mode == "training":
+            training.check_allowed()
         self.mode, self.config, self.model_dir, self.seed = mode, config, str(model_dir), seed
         self.history, self.last_checkpoint = {}, None
         self.anchors = None

@@ -32,10 +32,21 @@ class DecayingSGD(keras.optimizers.SGD):
         clip_norm: the norm of all gradients together that they are scaled down to if it is larger;
             None leaves them as they are. An infinite norm makes every weight no number, as in
             Keras, so that it does not pass unseen.
-        **kwargs: of `keras.optimizers.SGD`.
+        **kwargs: of `keras.optimizers.SGD`, but those of `REFUSED`.
+
+    Raises:
+        ValueError: a refused argument is set. Keras would clip, scale or gather the gradients after
+            this has decayed and clipped them.
     """
 
+    REFUSED = ("clipnorm", "clipvalue", "global_clipnorm", "loss_scale_factor",
+               "gradient_accumulation_steps")
+
     def __init__(self, *args, decay=0.0, clip_norm=None, **kwargs):
+        refused = [name for name in self.REFUSED if kwargs.get(name) is not None]
+        if refused:
+            raise ValueError(f"DecayingSGD does not take {', '.join(refused)}; it clips by "
+                             "clip_norm.")
         super().__init__(*args, **kwargs)
         self.decay, self.clip_norm = decay, clip_norm
 

@@ -13,9 +13,10 @@ from keras import ops
 
 from frcnn import runs
 from frcnn.checkpoints import save_weights
-from frcnn.errors import TrainingDiverged
+from frcnn.errors import DetectionOnly, TrainingDiverged
 from frcnn.files import replacing
 from frcnn.model.optimizer import DecayingSGD
+from frcnn.startup import FROZEN_WEIGHTS, is_detection_only
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +32,15 @@ _DENSENET_FROM = {
     4: r"pool3_conv|conv4_.*|pool4_.*|conv5_.*|bn",
     5: r"pool4_conv|conv5_.*|bn",
 }
+
+
+def check_allowed():
+    """Raises DetectionOnly in a process that was told to detect only."""
+    if is_detection_only():
+        raise DetectionOnly(
+            "This process was told that it only detects, so training would not notice that weights "
+            "change. Train in a new process that does not call frcnn.startup.detection_only() and "
+            f"whose environment does not set {FROZEN_WEIGHTS}.")
 
 
 def layer_pattern(layers):
@@ -127,7 +137,11 @@ def compile_detector(model, config, learning_rate, momentum=None, jit_compile="a
     Args:
         learning_rate: a number or a Keras schedule.
         momentum: default `LEARNING_MOMENTUM`.
+
+    Raises:
+        DetectionOnly: see `check_allowed`.
     """
+    check_allowed()
     optimizer = DecayingSGD(
         learning_rate, momentum=config.LEARNING_MOMENTUM if momentum is None else momentum,
         clip_norm=config.GRADIENT_CLIP_NORM, decay=config.WEIGHT_DECAY)

@@ -1,6 +1,6 @@
 """A program for test_detection_only.py: detects with several sets of weights, one after another.
 
-    python detection_only_child.py RESULTS LOGS [only]
+    python detection_only_child.py RESULTS LOGS PRECISION [only]
 
 With `only`, the process says beforehand that it only detects.
 """
@@ -10,6 +10,7 @@ import sys
 import numpy as np
 from model_tools import prefer_objects, small_config
 
+from frcnn.errors import DetectionOnly
 from frcnn.model.mask_rcnn import MaskRCNN
 from frcnn.startup import detection_only
 
@@ -24,12 +25,12 @@ def numbered(values):
             for row in np.concatenate([result["boxes"], result["scores"][:, None]], axis=1)]
 
 
-def main(results, logs, *words):
+def main(results, logs, precision, *words):
     """Writes the detections of every set of weights."""
     if words:
         detection_only()
     config = small_config(TRAIN_BN=False, PRE_NMS_LIMIT=100_000, IMAGE_RESIZE_MODE="pad64",
-                          IMAGE_MIN_DIM=64)
+                          IMAGE_MIN_DIM=64, PRECISION=precision)
     model = MaskRCNN("inference", config, logs, seed=1)
     prefer_objects(model)
     found = {"first": numbered(model.detect(IMAGES))}
@@ -50,7 +51,7 @@ def main(results, logs, *words):
     if words:
         try:
             MaskRCNN("training", config, logs)
-        except RuntimeError as error:
+        except DetectionOnly as error:
             print(error)
 
 

@@ -1,17 +1,23 @@
 """A process that only detects finds the same, also when its weights are changed after all."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
+from model_tools import small_config
 
 from frcnn import startup
+from frcnn.errors import DetectionOnly
+from frcnn.model import training
 
 HERE = Path(__file__).parent
-PATHS = os.pathsep.join([str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")])
+PROJECT = HERE.parents[1]
+PATHS = os.pathsep.join([str(HERE), str(PROJECT), os.environ.get("PYTHONPATH", "")])
 
 
 def run_child(folder, *words):
@@ -25,9 +31,10 @@ def run_child(folder, *words):
         return dict(found), done.stdout
 
 
-def test_the_same_is_found_and_training_refused(tmp_path):
-    expected, _ = run_child(tmp_path)
-    found, said = run_child(tmp_path, "only")
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_the_same_is_found_and_training_refused(tmp_path, precision):
+    expected, _ = run_child(tmp_path, precision)
+    found, said = run_child(tmp_path, precision, "only")
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, atol=0.01, err_msg=name)
@@ -39,12 +46,39 @@ def test_the_same_is_found_and_training_refused(tmp_path):
     assert "detection_only" in said and startup.FROZEN_WEIGHTS in said
 
 
+@pytest.fixture
+def nothing_said(monkeypatch):
+    monkeypatch.delenv(startup.FROZEN_WEIGHTS, raising=False)
+    monkeypatch.setattr(startup, "_was_said", False)
+
+
+def test_it_cannot_be_unsaid(nothing_said, monkeypatch):
+    startup.detection_only()
+    assert startup.is_detection_only() and os.environ[startup.FROZEN_WEIGHTS] == "1"
+    monkeypatch.delenv(startup.FROZEN_WEIGHTS)  # TensorFlow may have read it
+    assert startup.is_detection_only()
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    with pytest.raises(DetectionOnly, match="new process"):
+        training.compile_detector(model, small_config(), 0.1)
+
+
+def test_an_environment_that_forbids_it_is_left_alone(nothing_said, monkeypatch):
+    monkeypatch.setenv(startup.FROZEN_WEIGHTS, "0")
+    startup.detection_only()
+    assert os.environ[startup.FROZEN_WEIGHTS] == "0" and not startup.is_detection_only()
+
+
+@pytest.mark.parametrize("program", ["detect.py", "evaluate.py"])
+def test_the_programs_say_it(nothing_said, monkeypatch, capsys, program):
+    monkeypatch.setattr(sys, "argv", [program, "--help"])
+    with pytest.raises(SystemExit) as leaving:
+        runpy.run_path(str(PROJECT / "samples" / "urinary" / program), run_name="__main__")
+    assert leaving.value.code == 0 and startup.is_detection_only()
+    assert "usage" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("value, meant", [
     ("1", True), ("true", True), ("TRUE", True), ("0", False), ("", False)])
-def test_the_environment_may_say_it(monkeypatch, value, meant):
+def test_the_environment_may_say_it(nothing_said, monkeypatch, value, meant):
     monkeypatch.setenv(startup.FROZEN_WEIGHTS, value)
     assert startup.is_detection_only() is meant
-
-
-def test_nobody_says_it_unasked():
-    assert not startup.is_detection_only()

@@ -12,6 +12,8 @@ from PIL import Image
 
 from frcnn.dataset import CocoDataset
 from frcnn.errors import CheckpointError, DatasetError, ImageError, TrainingDiverged
+from frcnn.loader import DetectionSequence
+from frcnn.model.detector import Detector
 from frcnn.model.mask_rcnn import MaskRCNN
 from frcnn.runs import load_metadata
 
@@ -178,6 +180,26 @@ def test_training_in_other_ways(tmp_path, settings):
         prefer_objects(detecting)
         (result,) = detecting.detect(noise([(64, 128)]))
         assert np.isfinite(result["boxes"]).all() and len(result["scores"])
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles for each shape")
+def test_training_on_many_sizes_is_traced_once_or_twice(tmp_path, monkeypatch):
+    """The first batches have one shape, and nothing tells of those that follow."""
+    traces, loss_values = [], Detector.loss_values
+
+    def noted(self, x, y_pred):
+        traces.append(x["input_image"].shape)
+        return loss_values(self, x, y_pred)
+
+    monkeypatch.setattr(Detector, "loss_values", noted)
+    model = training_model(tmp_path, IMAGE_RESIZE_MODE="pad64", IMAGE_MIN_DIM=64,
+                           IMAGES_PER_GPU=1)
+    sizes = [(100, 100)] * 4 + [(100, 200), (200, 100), (150, 100), (64, 256), (300, 300)]
+    model.compile(0.01)
+    batches = DetectionSequence(Rectangles(sizes), model.config, shuffle=False)
+    history = model.keras_model.fit(batches, epochs=2, shuffle=False, verbose=0).history
+    assert len(traces) <= 2
+    assert np.isfinite(history["loss"]).all()
 
 
 def test_a_batch_without_objects_trains(tmp_path):

@@ -1,4 +1,4 @@
-"""The optimizer's decay: the same step as a penalty in the loss takes."""
+"""The optimizer: the same step as with a penalty in the loss, clipped by the global norm."""
 
 import keras
 import numpy as np
@@ -37,12 +37,21 @@ def test_a_step_by_hand(clip):
         np.testing.assert_allclose(array(variable), old - factor * slope, rtol=1e-5)
 
 
-def test_weights_without_a_gradient_stay():
+@pytest.mark.parametrize("name", DecayingSGD.REFUSED)
+def test_what_would_come_after_is_refused(name):
+    with pytest.raises(ValueError, match=f"{name}.*clip_norm"):
+        DecayingSGD(0.1, **{name: 2})
+    again = DecayingSGD.from_config(DecayingSGD(0.1, clip_norm=3.0, decay=0.5).get_config())
+    assert (again.clip_norm, again.decay) == (3.0, 0.5)
+
+
+@pytest.mark.parametrize("clip", [None, 0.7])
+def test_weights_without_a_gradient_stay(clip):
     model = dense_and_norm()
     kernel, *others = model.trainable_variables
     before = array(kernel)
-    DecayingSGD(0.1, decay=DECAY).apply([None, *map(np.ones_like, map(array, others))],
-                                        model.trainable_variables)
+    gradients = [None, *map(np.ones_like, map(array, others))]
+    DecayingSGD(0.1, decay=DECAY, clip_norm=clip).apply(gradients, model.trainable_variables)
     np.testing.assert_array_equal(array(kernel), before)
 
 

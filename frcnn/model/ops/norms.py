@@ -5,7 +5,13 @@ from keras import ops
 
 
 def global_norm(tensors):
-    """The Euclidean norm of all numbers of several tensors together, float32.
+    """The Euclidean norm of all numbers of several tensors together.
+
+    Args:
+        tensors: at least one, of any shapes and floating dtypes.
+
+    Returns:
+        float32 scalar.
 
     Source: Pascanu et al. 2013 (On the difficulty of training recurrent neural networks),
     algorithm 1.
