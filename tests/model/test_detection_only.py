@@ -48,7 +48,9 @@ def test_the_same_is_found_and_training_refused(tmp_path, precision):
 
 @pytest.fixture
 def nothing_said(monkeypatch):
-    monkeypatch.delenv(startup.FROZEN_WEIGHTS, raising=False)
+    # Set first, for what the test sets to be taken back: an absent variable is not remembered.
+    monkeypatch.setenv(startup.FROZEN_WEIGHTS, "0")
+    monkeypatch.delenv(startup.FROZEN_WEIGHTS)
     monkeypatch.setattr(startup, "_was_said", False)
 
 
