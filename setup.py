@@ -25,7 +25,7 @@ setup(
     license="MIT",
     packages=find_packages(include=["frcnn", "frcnn.*"]),
     package_data={"frcnn.report": ["*.html", "*.css"]},
-    entry_points={"console_scripts": ["frcnn = frcnn.cli:main"]},
+    entry_points={"console_scripts": ["frcnn = frcnn.cli.main:entry"]},
     python_requires=">=3.11",
     install_requires=REQUIREMENTS,
     extras_require={

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import keras
 
-from frcnn.model.sampled_rpn import SampledRPN
+from frcnn.network.sampled_rpn import SampledRPN
 
 # The name under which SampledRPN's work is listed.
 SAMPLED = "rpn_sampled"

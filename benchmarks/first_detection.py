@@ -13,7 +13,7 @@ import time
 def main(weights, picture, side, precision):
     """Detects in one picture; prints the times as a line of JSON."""
     from frcnn.config import Config
-    from frcnn.images import read_image
+    from frcnn.data.image_io import read_image
     from frcnn.model.mask_rcnn import MaskRCNN
     from frcnn.startup import detection_only
 

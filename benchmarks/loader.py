@@ -17,14 +17,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from frcnn.anchors import pyramid_anchors
-from frcnn.augment import PRESETS, resolve
 from frcnn.config import Config
-from frcnn.dataset import Dataset
-from frcnn.examples import load_image_gt
-from frcnn.images import mold_image, resize_image
-from frcnn.loader import DetectionSequence
-from frcnn.targets import build_rpn_targets
+from frcnn.data.augment import PRESETS, resolve
+from frcnn.data.dataset import Dataset
+from frcnn.data.examples import load_image_gt
+from frcnn.data.loader import DetectionSequence
+from frcnn.data.molding import mold_image
+from frcnn.data.resize import resize_image
+from frcnn.data.targets import build_rpn_targets
+from frcnn.geometry.anchors import pyramid_anchors
 
 # What the reference (Matterport's Mask R-CNN) needs for such an image on one core, in ms: figures
 # that this library was given as its measure. Reading and molding are the rest of its whole.

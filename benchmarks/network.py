@@ -9,12 +9,12 @@ from benchmarks import arithmetic, measure
 from benchmarks.loader import draw_jpeg
 from benchmarks.machine import cores
 from benchmarks.matrix_product import SIDE, product_times
-from frcnn.checkpoints import save_weights
 from frcnn.config import Config
-from frcnn.dataset import Dataset
-from frcnn.loader import DetectionSequence
+from frcnn.data.dataset import Dataset
+from frcnn.data.loader import DetectionSequence
 from frcnn.model.mask_rcnn import MaskRCNN
 from frcnn.startup import detection_only
+from frcnn.weights.checkpoint import save_weights
 
 # Of every row, beside the size of the image: random weights, all layers trained.
 CONDITIONS = {

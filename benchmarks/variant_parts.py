@@ -5,8 +5,8 @@ import tensorflow as tf
 
 from benchmarks.matrix_product import SIDE, product_times
 from benchmarks.measure import time_runs
-from frcnn.model import ops as frcnn_ops
-from frcnn.model.roi_align import PyramidROIAlign
+from frcnn.network import ops as frcnn_ops
+from frcnn.network.roi_align import PyramidROIAlign
 
 POOL = 7
 CHANNELS = 256

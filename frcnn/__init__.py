@@ -1,6 +1,27 @@
 """frcnn: Faster R-CNN with a feature pyramid, on Keras 3.
 
-Importing the package loads neither Keras nor a backend; `from frcnn.model import MaskRCNN` does.
+Importing the package loads neither Keras nor a backend; `MaskRCNN` does when it is first used.
 """
 
+import importlib
+
 __version__ = "0.1.0"
+__all__ = ["CocoDataset", "Config", "Dataset", "MaskRCNN", "VocDataset", "__version__"]
+
+_MODULES = {
+    "CocoDataset": "frcnn.data",
+    "Config": "frcnn.config",
+    "Dataset": "frcnn.data",
+    "MaskRCNN": "frcnn.model",
+    "VocDataset": "frcnn.data",
+}
+
+
+def __getattr__(name):
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -223,6 +223,11 @@ class Config:
         names = set(self.setting_names()) | {name for name in vars(self) if name.isupper()}
         return {name: getattr(self, name) for name in sorted(names)}
 
+    def replaced(self, **settings):
+        """A copy with some settings replaced; raises ConfigError as the constructor does."""
+        kept = {name: getattr(self, name) for name in self.setting_names()}
+        return type(self)(**{**kept, **settings})
+
     def display(self):
         """Prints all settings, one a line."""
         print("\nConfigurations:")

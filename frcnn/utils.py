@@ -7,8 +7,9 @@ cheap and loads no Keras.
 import importlib
 from typing import TYPE_CHECKING
 
-from frcnn.anchors import generate_anchors, generate_pyramid_anchors
-from frcnn.boxes import (
+from frcnn.data.resize import resize_image
+from frcnn.geometry.anchors import generate_anchors, generate_pyramid_anchors
+from frcnn.geometry.boxes import (
     apply_box_deltas,
     box_refinement,
     compute_iou,
@@ -20,23 +21,22 @@ from frcnn.boxes import (
     resize_bbox,
     trim_zeros,
 )
-from frcnn.images import resize_image
 
 if TYPE_CHECKING:  # editors and linters see them at once
-    from frcnn.dataset import Dataset
-    from frcnn.download import download_trained_weights
+    from frcnn.data.dataset import Dataset
     from frcnn.evaluate import compute_ap, compute_ap_range, compute_matches, compute_recall
-    from frcnn.model.ops import batch_slice, box_refinement_graph
+    from frcnn.network.ops import batch_slice, box_refinement_graph
+    from frcnn.weights.download import download_trained_weights
 
 _FETCHED = {
-    "Dataset": "frcnn.dataset",
-    "batch_slice": "frcnn.model.ops",
-    "box_refinement_graph": "frcnn.model.ops",
+    "Dataset": "frcnn.data",
+    "batch_slice": "frcnn.network.ops",
+    "box_refinement_graph": "frcnn.network.ops",
     "compute_ap": "frcnn.evaluate",
     "compute_ap_range": "frcnn.evaluate",
     "compute_matches": "frcnn.evaluate",
     "compute_recall": "frcnn.evaluate",
-    "download_trained_weights": "frcnn.download",
+    "download_trained_weights": "frcnn.weights.download",
 }
 
 __all__ = [

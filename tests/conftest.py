@@ -44,6 +44,40 @@ def reference_weights(golden_dir):
     return module
 
 
+@pytest.fixture(scope="session")
+def resnet():
+    """ResNet-50 as a model: image → C1 to C5."""
+    return _backbone("resnet50")
+
+
+@pytest.fixture(scope="session")
+def densenet():
+    """DenseNet-121 as a model: image → C1 to C5."""
+    return _backbone("densenet121")
+
+
+def _backbone(name):
+    import keras  # not at the top: most tests need no Keras
+
+    from frcnn.model import densenet_graph, resnet_graph
+
+    image = keras.Input((64, 96, 3))
+    graph = resnet_graph if name.startswith("resnet") else densenet_graph
+    return keras.Model(image, graph(image, name, stage5=True))
+
+
+@pytest.fixture(scope="session")
+def detecting(tmp_path_factory):
+    """A small MaskRCNN for detection, with random weights that find something anywhere."""
+    from model_tools import prefer_objects, small_config
+
+    from frcnn.model.mask_rcnn import MaskRCNN
+
+    model = MaskRCNN("inference", small_config(), tmp_path_factory.mktemp("logs"), seed=1)
+    prefer_objects(model)
+    return model
+
+
 @pytest.fixture
 def coco_folder(coco_original, tmp_path):
     """A copy of `coco_original` for one test, which may change it."""

@@ -10,13 +10,13 @@ import nbformat
 import numpy as np
 import pytest
 from cli_tools import CATEGORY_IDS, NAMES, checkpoint
+from places import PROJECT
 
-from frcnn.dataset import CocoDataset
+from frcnn.data.coco import CocoDataset
 from frcnn.errors import DatasetError
 from notebooks import execute
 from samples.urinary import quick
 
-PROJECT = Path(__file__).parents[1]
 OWN_FOLDER = "DATASET = None"
 
 
@@ -114,7 +114,7 @@ def test_a_named_checkpoint_must_know_the_classes(train, tmp_path, no_training):
 def test_the_small_network_fits_where_a_resnet_does():
     import keras
 
-    from frcnn.model.training import layer_pattern
+    from frcnn.training.layer_selection import layer_pattern
     from samples.shapes.small_network import small_backbone, small_backbone_shapes
 
     stages = small_backbone(keras.Input((192, 128, 3)))
@@ -260,10 +260,10 @@ def test_train_shapes(root):
 def own_model(coco_original, tmp_path_factory):
     """A detector with random weights for the classes of `coco_original`."""
     from frcnn import runs
-    from frcnn.checkpoints import save_weights
     from frcnn.config import Config
     from frcnn.model import MaskRCNN
-    from frcnn.model.training import class_lists
+    from frcnn.training.callbacks import class_lists
+    from frcnn.weights.checkpoint import save_weights
 
     train = CocoDataset.from_folder(coco_original, "train")
     config = Config(NAME="own", NUM_CLASSES=train.num_classes, BACKBONE="resnet50",

@@ -10,14 +10,18 @@ import pytest
 from PIL import Image
 from readme_tools import PROJECT, TEXT, Workspace, blocks, commands, runnable
 
-from frcnn import cli
-from frcnn.anchors import pyramid_anchors
+from frcnn.cli import check, convert, detect, evaluate, starts, train
+from frcnn.cli.options import setting
 from frcnn.config import BACKBONES, Config
-from samples.urinary import detect, evaluate, starts, train
+from frcnn.geometry.anchors import pyramid_anchors
 from samples.urinary.config import SyntheticConfig, UrinaryConfig
+from samples.urinary.urinary import SAMPLE
 
-PARSERS = {"train.py": train.build_parser(), "detect.py": detect.build_parser(),
-           "evaluate.py": evaluate.build_parser(), "frcnn": cli.build_parser()}
+PARSERS = {"train.py": train.build_parser(sample=SAMPLE), "detect.py": detect.build_parser(),
+           "evaluate.py": evaluate.build_parser(sample=SAMPLE),
+           "frcnn check": check.build_parser(), "frcnn convert": convert.build_parser(),
+           "frcnn train": train.build_parser(), "frcnn detect": detect.build_parser(),
+           "frcnn evaluate": evaluate.build_parser()}
 INSTALLATION = ['pip install -e . && python samples/urinary/train.py\n',
                 'pip install -e ".[test]" && python -m pytest\n']
 INLINE = re.findall(r"`([^`\n]+(?:\n[^`\n]+)?)`", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL))
@@ -58,21 +62,22 @@ def test_pictures_are_small():
 
 
 def test_files_that_it_names_exist():
-    rooms = [PROJECT, PROJECT / "frcnn", PROJECT / "samples" / "urinary", PROJECT / "frcnn/model"]
+    places = [PROJECT, PROJECT / "samples" / "urinary",
+              *(folder for folder in (PROJECT / "frcnn").rglob("*") if folder.is_dir())]
     pattern = (r"[\w./]+(\.py|\.md|/run)|notebooks/[\w.]+|"
                r"(frcnn|samples|notebooks|benchmarks|docs)/[\w./]*")
     paths = {word for text in INLINE for word in text.split() if re.fullmatch(pattern, word)}
-    assert {"frcnn/model/", "samples/cells/train.py", ".ci/run", "convert.py"} <= paths
+    assert {"frcnn/model/", "samples/cells/train.py", ".ci/run", "schedules.py"} <= paths
     for path in paths:
-        assert any((room / path).exists() for room in rooms), path
+        assert any((place / path).exists() for place in places), path
 
 
-def test_parts_of_the_model_are_files():
-    (line,) = re.findall(r"^\| `frcnn/model/` \|.*$", TEXT, re.MULTILINE)
+def test_parts_of_the_network_are_files():
+    (line,) = re.findall(r"^\| `frcnn/network/` \|.*$", TEXT, re.MULTILINE)
     parts = re.search(r"one file a part: (.+?);", line)[1].split(", ")
     assert len(parts) == 9
     for part in parts:
-        assert (PROJECT / "frcnn" / "model" / f"{part.strip('`')}.py").is_file(), part
+        assert (PROJECT / "frcnn" / "network" / f"{part.strip('`')}.py").is_file(), part
 
 
 def options_of(parser):
@@ -95,11 +100,11 @@ def test_options_that_it_names_exist():
 @pytest.mark.parametrize("line", commands())
 def test_commands_are_understood(line):
     words = shlex.split(line)
-    script = words[1] if words[0] == "python" else words[0]
-    if Path(script).name in PARSERS:
-        PARSERS[Path(script).name].parse_args(words[2:] if words[0] == "python" else words[1:])
+    script = Path(words[1]).name if words[0] == "python" else " ".join(words[:2])
+    if script in PARSERS:
+        PARSERS[script].parse_args(words[2:])
     else:
-        assert (PROJECT / script).is_file()
+        assert words[0] == "python" and (PROJECT / words[1]).is_file()
 
 
 def test_settings_that_it_names_exist():
@@ -110,7 +115,7 @@ def test_settings_that_it_names_exist():
     assert named <= set(Config.setting_names()), named - set(Config.setting_names())
     for text in re.findall(r"--set\s+([A-Z_]+=[^\s`]+)", TEXT):
         if text != "NAME=VALUE":
-            name, value = train.common.setting(text)
+            name, value = setting(text)
             Config(**{name: value})
 
 
@@ -182,7 +187,7 @@ def run_until(workspace, monkeypatch, reference_weights, golden_dir):
         workspace.run_until(index, monkeypatch)
         return workspace.namespaces.get(index)
 
-    monkeypatch.setattr("frcnn.download.get_imagenet_weights", lambda name, **_: weights(
+    monkeypatch.setattr("frcnn.weights.download.get_imagenet_weights", lambda name, **_: weights(
         workspace.folder / f"{name}.h5", name, 0, True))
     return run
 

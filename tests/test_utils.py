@@ -45,7 +45,7 @@ def test_each_name_takes_the_parameters_that_scripts_pass(name):
 
 
 def test_dataset_is_the_class_to_subclass():
-    from frcnn.dataset import Dataset
+    from frcnn.data.dataset import Dataset
 
     assert utils.Dataset is Dataset
 
@@ -73,7 +73,8 @@ def test_graph_functions_agree_with_those_of_the_host():
 
 
 @pytest.mark.parametrize("module", [
-    "boxes", "anchors", "images", "targets", "config", "utils", "dataset", "evaluate", "visualize",
+    "geometry.boxes", "geometry.anchors", "data", "data.resize", "data.targets", "config", "utils",
+    "evaluate", "visualize", "cli.train",
 ])  # fmt: skip
 def test_importing_loads_no_keras_and_no_backend(module):
     code = (f"import sys, frcnn.{module}\n"

@@ -6,7 +6,7 @@ ids are integers, negative for a crowd region. Rows of zeros are padding and are
 
 import numpy as np
 
-from frcnn.boxes import compute_overlaps
+from frcnn.geometry.boxes import compute_overlaps
 
 COCO_IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
 

@@ -5,30 +5,23 @@ import it as `modellib`.
 """
 # ruff: noqa: F401
 
-import frcnn.keras_import
-from frcnn.anchors import compute_backbone_shapes
-from frcnn.examples import load_image_gt
-from frcnn.images import compose_image_meta, mold_image, parse_image_meta, unmold_image
-from frcnn.loader import data_generator
-from frcnn.model.backbone import densenet_graph, resnet_graph
-from frcnn.model.detection import (
-    DetectionLayer,
-    detection_steps,
-    parse_image_meta_graph,
-    refine_detections,
-)
-from frcnn.model.detection_target import DetectionTargetLayer, detection_targets_graph
-from frcnn.model.head import fpn_classifier_graph
-from frcnn.model.inspection import log
-from frcnn.model.losses import (
+from frcnn.data.examples import load_image_gt
+from frcnn.data.image_meta import compose_image_meta, parse_image_meta
+from frcnn.data.loader import data_generator
+from frcnn.data.molding import mold_image, unmold_image
+from frcnn.data.targets import build_detection_targets, build_rpn_targets, generate_random_rois
+from frcnn.geometry.anchors import compute_backbone_shapes
+from frcnn.model.mask_rcnn import MaskRCNN
+from frcnn.network.densenet import densenet_graph
+from frcnn.network.inspection import log
+from frcnn.network.losses import (
     mrcnn_bbox_loss_graph,
     mrcnn_class_loss_graph,
     rpn_bbox_loss_graph,
     rpn_class_loss_graph,
     smooth_l1_loss,
 )
-from frcnn.model.mask_rcnn import MaskRCNN
-from frcnn.model.ops import (
+from frcnn.network.ops import (
     apply_box_deltas_graph,
     batch_pack_graph,
     box_refinement_graph,
@@ -39,7 +32,15 @@ from frcnn.model.ops import (
     overlaps_graph,
     trim_zeros_graph,
 )
-from frcnn.model.proposal import ProposalLayer, proposal_steps
-from frcnn.model.roi_align import PyramidROIAlign
-from frcnn.model.rpn import build_rpn_model, rpn_graph
-from frcnn.targets import build_detection_targets, build_rpn_targets, generate_random_rois
+from frcnn.network.postprocess import (
+    DetectionLayer,
+    detection_steps,
+    parse_image_meta_graph,
+    refine_detections,
+)
+from frcnn.network.proposals import ProposalLayer, proposal_steps
+from frcnn.network.resnet import resnet_graph
+from frcnn.network.roi_align import PyramidROIAlign
+from frcnn.network.roi_head import fpn_classifier_graph
+from frcnn.network.roi_targets import DetectionTargetLayer, detection_targets_graph
+from frcnn.network.rpn import build_rpn_model, rpn_graph

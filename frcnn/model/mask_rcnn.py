@@ -7,15 +7,16 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from frcnn import checkpoints, download, runs
-from frcnn.anchors import pyramid_anchors
-from frcnn.boxes import norm_boxes
-from frcnn.loader import DetectionSequence
-from frcnn.model import training
-from frcnn.model.detect import Detecting
-from frcnn.model.detector import build_detector
-from frcnn.model.inspection import run_tensors
+from frcnn import runs
+from frcnn.geometry.anchors import pyramid_anchors
+from frcnn.geometry.boxes import norm_boxes
+from frcnn.inference.detect import Detecting
+from frcnn.network.graph import build_detector
+from frcnn.network.inspection import run_tensors
 from frcnn.startup import collection_paused
+from frcnn.training import layer_selection, schedules, trainer
+from frcnn.weights import checkpoint as checkpoints
+from frcnn.weights import download
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,7 @@ class MaskRCNN(Detecting):
             detect only (`frcnn.startup.detection_only`).
 
     Attributes:
-        keras_model: the `keras.Model` (see `frcnn.model.detector`).
+        keras_model: the `keras.Model` (see `frcnn.network.graph`).
         log_dir, checkpoint_path, epoch: the run's folder, the path of its checkpoints with
             `*epoch*` in place of the number, and how many epochs are done.
         history: dict of lists: each epoch's figures, after training.
@@ -45,7 +46,7 @@ class MaskRCNN(Detecting):
         if mode not in ("training", "inference"):
             raise ValueError(f'mode is {mode!r}; allowed are "training" and "inference".')
         if mode == "training":
-            training.check_allowed()
+            trainer.check_allowed()
         self.mode, self.config, self.model_dir, self.seed = mode, config, str(model_dir), seed
         self.history, self.last_checkpoint = {}, None
         self.anchors = None
@@ -130,12 +131,12 @@ class MaskRCNN(Detecting):
 
     def compile(self, learning_rate, momentum=None, jit_compile="auto"):
         """Gives the model its optimizer; `train` does so by itself."""
-        training.compile_detector(self.keras_model, self.config, learning_rate, momentum,
+        trainer.compile_detector(self.keras_model, self.config, learning_rate, momentum,
                                   jit_compile)
 
     def set_trainable(self, layer_regex, keras_model=None, verbose=0):
         """Makes the layers trainable whose whole name matches, and no others."""
-        return training.set_trainable(keras_model or self.keras_model, layer_regex, verbose)
+        return layer_selection.set_trainable(keras_model or self.keras_model, layer_regex, verbose)
 
     def train(self, train_dataset, val_dataset, learning_rate, epochs, layers, augmentation=None,
               custom_callbacks=None, no_augmentation_sources=None, *, schedule="constant",
@@ -147,10 +148,10 @@ class MaskRCNN(Detecting):
             learning_rate: a number or a Keras schedule.
             epochs: the running total: a model at epoch 3 trained with 5 trains two more.
             layers: "heads", "3+", "4+", "5+", "all" or a regular expression of layer names.
-            augmentation: see `frcnn.augment`; None augments nothing.
+            augmentation: see `frcnn.data.augment`; None augments nothing.
             custom_callbacks: further Keras callbacks.
             no_augmentation_sources: sources whose images are not augmented.
-            schedule: "constant", "warmup_step" or "warmup_cosine"; see `training.WarmupSchedule`.
+            schedule: "constant", "warmup_step" or "warmup_cosine"; see `schedules.WarmupSchedule`.
             schedule_start: the epoch at which the schedule began, for a run that goes on; default
                 the current one.
             seed: of the data's order and augmentation; default the model's.
@@ -162,9 +163,11 @@ class MaskRCNN(Detecting):
             TrainingDiverged: the loss became infinite or no number.
         """
         self._check_training(learning_rate, epochs, schedule)
-        chosen = self.set_trainable(training.layer_pattern(layers))
-        batches, val_batches = self._sequences(
-            train_dataset, val_dataset, augmentation, no_augmentation_sources, seed, workers)
+        chosen = self.set_trainable(layer_selection.layer_pattern(layers))
+        batches, val_batches = trainer.make_sequences(
+            self.config, train_dataset, val_dataset, first_epoch=self.epoch,
+            augmentation=augmentation, no_augmentation_sources=no_augmentation_sources,
+            seed=self.seed if seed is None else seed, workers=workers)
         start = self.epoch if schedule_start is None else schedule_start
         rate = self._learning_rate(learning_rate, schedule, len(batches), start, epochs)
         self.compile(rate, jit_compile=jit_compile)
@@ -172,35 +175,22 @@ class MaskRCNN(Detecting):
         self.make_log_dir()
         log.info("epochs %d to %d, %d layers, checkpoints in %s", self.epoch + 1, epochs,
                  len(chosen), self.log_dir)
-        saver = training.SaveCheckpoint(self.log_dir, self._run_name, self.config, train_dataset)
-        history = training.WriteHistory(self.log_dir, self.epoch)
-        guard = training.StopWhenDiverged(
-            lambda: saver.last or self.last_checkpoint or self._starting_checkpoint)
+        run = trainer.FitRun(
+            self.keras_model, self.config, self.log_dir, self._run_name, train_dataset,
+            self.epoch, epochs, self.last_checkpoint or self._starting_checkpoint)
         try:
-            self.keras_model.fit(
-                batches, validation_data=val_batches, initial_epoch=self.epoch, epochs=epochs,
-                callbacks=[guard, saver, history, *training.tensorboard(self.log_dir),
-                           *(custom_callbacks or [])],
-                verbose=verbose, shuffle=False)  # the loader shuffles, from its seed
-        except Exception as error:
-            # Keras and TensorFlow wrap an error of the loader until it cannot be recognised.
-            failure = batches.failure or (val_batches and val_batches.failure)
-            if failure and failure is not error:
-                raise failure from None
-            raise
+            run.fit(batches, val_batches, custom_callbacks or (), verbose)
         finally:
-            self.history = history.history
-            if saver.last:
-                self.last_checkpoint = saver.last
-                self.epoch = runs.epoch_of(saver.last)
+            self.history, self.epoch = run.history, run.epoch
+            self.last_checkpoint = run.last_checkpoint or self.last_checkpoint
         self._weights_are_random = False
 
     def _check_training(self, learning_rate, epochs, schedule):
         if self.mode != "training":
             raise ValueError('train needs a model built with mode="training".')
-        if schedule not in training.SCHEDULES:
+        if schedule not in schedules.SCHEDULES:
             raise ValueError(f"schedule is {schedule!r}; allowed are "
-                             + ", ".join(training.SCHEDULES) + ".")
+                             + ", ".join(schedules.SCHEDULES) + ".")
         if isinstance(learning_rate, (int, float)) and not learning_rate > 0:
             raise ValueError(f"learning_rate is {learning_rate}; it must be above 0.")
         if epochs <= self.epoch:
@@ -212,26 +202,10 @@ class MaskRCNN(Detecting):
                 "fit nothing, so the network can hardly learn. Load weights first, or set "
                 "TRAIN_BN=True.", stacklevel=3)
 
-    def _sequences(self, train_dataset, val_dataset, augmentation, no_augmentation_sources, seed,
-                   workers):
-        config = self.config
-        common = {
-            "random_rois": 0 if config.USE_RPN_ROIS else config.POST_NMS_ROIS_TRAINING,
-            "seed": self.seed if seed is None else seed, "workers": workers,
-        }
-        batches = DetectionSequence(
-            train_dataset, config, augmentation=augmentation, steps=config.STEPS_PER_EPOCH,
-            no_augmentation_sources=no_augmentation_sources, initial_epoch=self.epoch, **common)
-        if val_dataset is None:
-            return batches, None
-        val_batches = DetectionSequence(val_dataset, config, shuffle=False,
-                                        steps=config.VALIDATION_STEPS, **common)
-        return batches, val_batches
-
     def _learning_rate(self, learning_rate, schedule, steps, start, epochs):
         if schedule == "constant" or not isinstance(learning_rate, (int, float)):
             return learning_rate
-        return training.WarmupSchedule(learning_rate, steps * (epochs - start), schedule,
+        return schedules.WarmupSchedule(learning_rate, steps * (epochs - start), schedule,
                                        first_step=steps * (self.epoch - start))
 
     # --- inspection ---------------------------------------------------------------------------

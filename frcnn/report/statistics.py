@@ -4,8 +4,8 @@ from collections import Counter
 
 import numpy as np
 
+from frcnn.data.resize import resize_scale
 from frcnn.evaluate.coco import class_labels, image_ids_of
-from frcnn.images import resize_scale
 
 PERCENTILES = (5, 50, 95)
 AREAS = ((0, 32**2), (32**2, 96**2), (96**2, float("inf")))  # COCO's small, medium and large

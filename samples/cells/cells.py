@@ -1,7 +1,17 @@
 """Blood smears at 640×480: red and white cells, and platelets a third of their size."""
 
+from frcnn.cli.sample import Sample
 from frcnn.config import Config
-from frcnn.dataset import CocoDataset
+from frcnn.data.coco import CocoDataset
+
+DESCRIPTION = """\
+Trains Faster R-CNN with a feature pyramid on blood smears in COCO's layout, then evaluates it:
+
+  DIR/annotations/instances_train.json, instances_val.json     boxes and classes
+  DIR/train/, DIR/val/                                         the images
+
+Everything that a run makes lies in one folder, LOGS/cells<date>T<time>.
+"""
 
 EPOCHS = 10
 
@@ -39,3 +49,7 @@ class CellsDataset(CocoDataset):
         dataset.load_cells(dataset_dir, subset, **options)
         dataset.prepare()
         return dataset
+
+
+SAMPLE = Sample(CellsConfig(), EPOCHS, CellsDataset.from_folder, description=DESCRIPTION,
+                data_help="folder of the blood smears", data_required=True)

@@ -1,7 +1,18 @@
 """Everyday photographs: COCO 2017, 80 classes."""
 
+from frcnn.cli.sample import Sample
 from frcnn.config import Config
-from frcnn.dataset import CocoDataset
+from frcnn.data.coco import CocoDataset
+
+DESCRIPTION = """\
+Trains Faster R-CNN with a feature pyramid on COCO 2017, as its archives unpack, then evaluates it:
+
+  DIR/annotations/instances_train2017.json, instances_val2017.json
+  DIR/train2017/, DIR/val2017/
+
+Everything that a run makes lies in one folder, LOGS/coco<date>T<time>. It is work for a GPU;
+--steps and --val-images make a short try of it.
+"""
 
 EPOCHS = 12
 YEAR = 2017
@@ -29,3 +40,7 @@ class Coco2017Dataset(CocoDataset):
     def source_image_link(self, image_id):
         """The image's page in COCO's explorer."""
         return f"https://cocodataset.org/#explore?id={self.image_info[image_id]['id']}"
+
+
+SAMPLE = Sample(CocoConfig(), EPOCHS, Coco2017Dataset.from_folder, description=DESCRIPTION,
+                data_help="folder of COCO 2017", data_required=True)

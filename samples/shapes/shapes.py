@@ -6,9 +6,17 @@ A data set whose images are no plain files overrides `load_image`, and `load_box
 import numpy as np
 from PIL import Image, ImageDraw
 
-from frcnn.boxes import non_max_suppression
+from frcnn.cli.sample import Sample
 from frcnn.config import Config
-from frcnn.dataset import Dataset
+from frcnn.data.dataset import Dataset
+from frcnn.geometry.boxes import non_max_suppression
+
+DESCRIPTION = """\
+Trains Faster R-CNN with a feature pyramid on squares, circles and triangles that are drawn as they
+are needed, then evaluates it. No data are needed.
+
+Everything that a run makes lies in one folder, LOGS/shapes<date>T<time>.
+"""
 
 EPOCHS = 6
 CLASS_NAMES = ("square", "circle", "triangle")
@@ -103,3 +111,7 @@ def _draw_shape(draw, name, box, colour):
     else:
         tip = (left + right) // 2
         draw.polygon([(tip, top), (right, bottom), (left, bottom)], fill=colour)
+
+
+SAMPLE = Sample(ShapesConfig(), EPOCHS, ShapesDataset.from_folder, description=DESCRIPTION,
+                folder=lambda _: "drawn on the fly", data_help=None)

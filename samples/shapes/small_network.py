@@ -13,7 +13,7 @@ import functools
 import numpy as np
 from keras import layers
 
-from frcnn.model.batch_norm import BatchNorm
+from frcnn.network.layers import BatchNorm
 
 STRIDES = (4, 8, 16, 32, 64)
 WIDTHS = {2: 64, 3: 96, 4: 128, 5: 160}  # channels of C2 to C5

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from frcnn import runs
 from frcnn.errors import DatasetError
+from frcnn.startup import start_backend
 from samples.urinary.config import SLIM_NETWORK, SyntheticConfig, UrinaryConfig
 
 
@@ -82,9 +83,7 @@ def train_quickly(train, logs, config=None, epochs=EPOCHS):
 
     Prints what it does, a line an epoch.
     """
-    from samples.urinary import common
-
-    common.start_backend()
+    start_backend()
     from frcnn.model import MaskRCNN
 
     config = config or QuickConfig(NUM_CLASSES=train.num_classes)

@@ -10,11 +10,11 @@ import pytest
 from model_tools import Rectangles, array, one_batch, prefer_objects, small_config
 from PIL import Image
 
-from frcnn.dataset import CocoDataset
+from frcnn.data.coco import CocoDataset
+from frcnn.data.loader import DetectionSequence
 from frcnn.errors import CheckpointError, DatasetError, ImageError, TrainingDiverged
-from frcnn.loader import DetectionSequence
-from frcnn.model.detector import Detector
 from frcnn.model.mask_rcnn import MaskRCNN
+from frcnn.network.graph import Detector
 from frcnn.runs import load_metadata
 
 LOSSES = ["rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss"]
@@ -318,7 +318,7 @@ def test_other_classes_need_exclude(run, tmp_path):
 
 
 def test_imagenet_weights_come_from_the_download(tmp_path, monkeypatch):
-    from frcnn import download
+    from frcnn.weights import download
 
     asked = []
     monkeypatch.setattr(download, "get_imagenet_weights",

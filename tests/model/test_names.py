@@ -13,8 +13,8 @@ from model_tools import Rectangles, array, one_batch, small_config
 
 import frcnn.model as modellib
 from frcnn import utils, visualize
-from frcnn.anchors import pyramid_anchors
-from frcnn.dataset import Dataset
+from frcnn.data.dataset import Dataset
+from frcnn.geometry.anchors import pyramid_anchors
 from frcnn.model import MaskRCNN
 
 MODEL = {

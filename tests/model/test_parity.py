@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from keras import ops
 from model_tools import array
+from places import PROJECT
 
-from frcnn.boxes import compute_overlaps
 from frcnn.config import Config
-from frcnn.model.detection import DetectionLayer
+from frcnn.data.targets import build_rpn_targets
+from frcnn.geometry.boxes import compute_overlaps
 from frcnn.model.mask_rcnn import MaskRCNN
-from frcnn.model.proposal import ProposalLayer
-from frcnn.targets import build_rpn_targets
+from frcnn.network.postprocess import DetectionLayer
+from frcnn.network.proposals import ProposalLayer
 
 ON_JAX = keras.backend.backend() == "jax"
 LEVELS = [f"fpn_p{level}" for level in range(2, 7)]
@@ -210,9 +211,8 @@ def regularization_of(checkpoint):
 
 def on_jax(*arguments, **environment):
     """Runs pytest with the JAX backend in a process of its own."""
-    root = Path(__file__).parents[2]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=root, env={
+    return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env={
         **os.environ, **environment, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"})
 
 
@@ -222,10 +222,9 @@ needs_jax = pytest.mark.skipif(ON_JAX or importlib.util.find_spec("jax") is None
 
 @needs_jax
 def test_jax_gives_the_references_numbers_trains_and_detects(checkpoint):
-    here = Path(__file__).parent
     done = on_jax(
-        str(here / "test_parity.py"),
-        *(f"{here / 'test_mask_rcnn.py'}::test_{name}" for name in (
+        "tests/model/test_parity.py",
+        *(f"tests/model/test_mask_rcnn.py::test_{name}" for name in (
             "an_epoch_leaves_its_files", "images_of_any_number_and_size")),
         **{WEIGHTS_VARIABLE: str(checkpoint)})
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -235,8 +234,10 @@ def test_jax_gives_the_references_numbers_trains_and_detects(checkpoint):
 @needs_jax
 @pytest.mark.slow
 @pytest.mark.parametrize("file", sorted(
-    path.name for path in Path(__file__).parent.glob("test_*.py") if path.name != "test_parity.py"))
+    path.relative_to(PROJECT).as_posix()
+    for package in ("network", "training", "inference", "model")
+    for path in (PROJECT / "tests" / package).glob("test_*.py") if path.name != "test_parity.py"))
 def test_every_file_of_the_model_on_jax(file):
     """One process a file, since JAX keeps all it has compiled in memory."""
-    done = on_jax(str(Path(__file__).with_name(file)))
+    done = on_jax(file)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

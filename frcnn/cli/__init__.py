@@ -1,0 +1,1 @@
+"""The `frcnn` command; each subcommand is a module."""

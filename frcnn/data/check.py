@@ -1,0 +1,141 @@
+"""The pass over a whole data set that finds what would spoil a training: images and their boxes.
+
+What is wrong in an annotation file is found when it is read; see `annotations` and `voc`.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from tqdm import tqdm
+
+from frcnn.data.findings import Finding, clip_box, report
+from frcnn.errors import DatasetError, FrcnnError
+
+_MOST_THREADS = 8  # each holds an image
+
+
+def check_images(dataset, *, decode=True, progress=False):
+    """Looks at every image of a data set, and at the boxes that it gives for it.
+
+    Args:
+        dataset: a prepared `Dataset`.
+        decode, progress: see `Dataset.check`.
+
+    Returns:
+        list of (internal image id, `Finding`), in the order of the images.
+    """
+    count = dataset.num_images
+    whole = decode if type(decode) is int else count if decode else 0
+
+    def look(image_id):
+        return [(image_id, finding)
+                for finding in _look(dataset, image_id, decode=image_id < whole)]
+
+    found = []
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        bar = tqdm(pool.map(look, range(count)), total=count, desc="check", unit="image",
+                   leave=False, delay=2, disable=not progress)
+        try:
+            for findings in bar:
+                found.extend(findings)
+        except BaseException:  # Ctrl-C among them: do not go on through the rest first
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return found
+
+
+def settle_images(dataset, *, skip_bad=False, decode=True, progress=False):
+    """Checks the images before training: an error for the bad ones, or goes on without them.
+
+    Args:
+        dataset: a prepared `Dataset`; with `skip_bad` its images are numbered anew where some are
+            left out.
+        skip_bad: whether to leave bad images out, with a warning that counts them.
+        decode, progress: see `Dataset.check`.
+
+    Raises:
+        DatasetError: an image cannot be used, or, with `skip_bad`, none is left.
+    """
+    found = check_images(dataset, decode=decode, progress=progress)
+    report([finding for _, finding in found], "Data set", skip_bad, stacklevel=2)
+    bad = {image_id for image_id, finding in found if not finding.repairable}
+    if bad:
+        dataset.leave_out(bad)
+    if dataset.num_images == 0:
+        raise DatasetError("No image is left of the data set to train on or to evaluate.")
+
+
+# --- one image ------------------------------------------------------------------------------
+
+
+def _look(dataset, image_id, decode):
+    """The findings on one image."""
+    info = dataset.image_info[image_id]
+    ids = {"image_id": info["id"]}
+    name = f"Image {info['id']}"
+    try:
+        shape = _image_shape(dataset, image_id, decode)
+    except FileNotFoundError as error:
+        return [Finding("image missing", f"{name}: {error}", **ids)]
+    except (FrcnnError, OSError) as error:
+        return [Finding("image unreadable", f"{name}: {error}", **ids)]
+    declared = (info.get("height"), info.get("width"))
+    name = f"{name} ({dataset.image_reference(image_id)})"
+    if shape is not None and None not in declared and shape != declared:
+        return [Finding("image of another size", f"{name} has {shape[1]}x{shape[0]} pixels "
+                        f"(width x height, upright), but {declared[1]}x{declared[0]} are "
+                        "declared: its boxes may be off. Correct the declared size and the boxes, "
+                        "or put the right image there.", **ids)]
+    return _look_at_boxes(dataset, image_id, name, shape or declared)
+
+
+def _image_shape(dataset, image_id, decode):
+    """(height, width) of an image; None when only decoding would tell."""
+    if decode:
+        shape = np.shape(dataset.load_image(image_id))
+        if len(shape) not in (2, 3) or 0 in shape:
+            raise DatasetError(f"it is loaded with the shape {shape}; images are [height, width, "
+                               "channels].")
+        return shape[:2]
+    return dataset.header_size(image_id)
+
+
+def _look_at_boxes(dataset, image_id, name, shape):
+    """The findings on the boxes of one image of that (height, width), which may be unknown."""
+    source_id = dataset.image_info[image_id]["id"]
+    try:
+        boxes, class_ids = dataset.load_boxes(image_id)
+        boxes, class_ids = _as_numbers(boxes, (4,)), _as_numbers(class_ids, ())
+        if len(boxes) != len(class_ids):
+            raise DatasetError(f"there are {len(boxes)} boxes and {len(class_ids)} class ids.")
+    except FrcnnError as error:
+        return [Finding("bad boxes", f"{name}: {error}", image_id=source_id)]
+    findings = []
+    height, width = (np.inf if side is None else side for side in shape)
+    for place, (box, class_id) in enumerate(zip(boxes.tolist(), class_ids.tolist())):
+        ids = {"image_id": source_id, "annotation_id": place}
+        what = f"{name}, object {place}: the box {box} (y1, x1, y2, x2)"
+        if not 0 < abs(class_id) < dataset.num_classes:
+            findings.append(Finding("unknown class", f"{name}, object {place} is of the class "
+                                    f"{class_id}; allowed are 1 to {dataset.num_classes - 1}, "
+                                    "negative for crowds.", **ids))
+        elif not np.isfinite(box).all():
+            findings.append(Finding("bad box", f"{what} is not finite.", **ids))
+        else:
+            clip_box(box, width, height, what, findings, **ids)
+    return findings
+
+
+def _as_numbers(values, shape):
+    """An array `[N, *shape]` of numbers; `[0, *shape]` of anything empty."""
+    try:
+        values = np.asarray(values)
+    except ValueError:  # lists of different lengths
+        raise DatasetError("its boxes or class ids are lists of different lengths.") from None
+    if values.size == 0:
+        return np.zeros((0, *shape))
+    if values.dtype.kind not in "iuf" or values.shape[1:] != shape:
+        raise DatasetError(f"its boxes or class ids are {values.dtype} of the shape "
+                           f"{values.shape}; boxes are numbers [N, 4], class ids [N].")
+    return values

@@ -1,0 +1,83 @@
+"""Data sets in COCO's layout: `annotations/instances_<subset>.json`, images in `<subset>/`."""
+
+import os
+from pathlib import Path
+
+from frcnn.data.annotated import AnnotatedDataset
+from frcnn.data.coco_json import read_coco
+from frcnn.errors import DatasetError
+
+
+class CocoDataset(AnnotatedDataset):
+    """A data set in COCO's layout; see `load_coco`. Several sets are merged by loading each under a
+    `source` of its own, then `prepare(class_map)`.
+    """
+
+    def load_coco(self, dataset_dir, subset, class_ids=None, *, source="coco", skip_bad=False):
+        """Adds one subset in COCO's layout: `DIR/annotations/instances_<subset>.json`, images in
+        `DIR/<subset>/`. Several can be loaded, then `prepare()`.
+
+        Category ids may be any whole numbers; classes are added in their ascending order. Boxes
+        are clipped to the image, empty ones are dropped, both with a warning that counts them.
+
+        Args:
+            dataset_dir: the data set's folder.
+            subset: such as "train" or "val".
+            class_ids: optional list of category ids; then only these classes are loaded, and only
+                images with at least one of them.
+            source: name under which classes and images are kept apart from those of other sets.
+            skip_bad: leave out what cannot be used, with a warning that counts it, instead of
+                raising an error.
+
+        Raises:
+            FileNotFoundError: the folder, its images' folder or the annotation file is missing.
+            DatasetError: the annotation file is not usable; the message names the file, the first
+                few items that are wrong, and what to do.
+        """
+        annotation_path, image_dir = _coco_paths(dataset_dir, subset)
+        categories, images, findings = read_coco(annotation_path, image_dir)
+        self._take_findings(findings, annotation_path, skip_bad)
+        if class_ids is not None:
+            categories = _select(categories, class_ids, annotation_path)
+        self._add(source, categories, images, annotation_path, class_ids is not None)
+
+    @classmethod
+    def from_folder(cls, dataset_dir, subset, **options):
+        """A data set with one subset loaded and prepared; options and errors as in `load_coco`."""
+        dataset = cls()
+        dataset.load_coco(dataset_dir, subset, **options)
+        dataset.prepare()
+        return dataset
+
+
+def coco_subsets(folder):
+    """Names of the subsets of a folder (a Path) in COCO's layout, sorted."""
+    return sorted(path.stem[len("instances_"):]
+                  for path in (folder / "annotations").glob("instances_*.json"))
+
+
+def _coco_paths(dataset_dir, subset):
+    """Paths of the annotation file and the images' folder, both there."""
+    folder = Path(dataset_dir)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"There is no data set folder {folder}. Give the folder that "
+                                "holds annotations/ and one folder of images a subset.")
+    annotation_path = folder / "annotations" / f"instances_{subset}.json"
+    if not annotation_path.is_file():
+        subsets = coco_subsets(folder)
+        there = "the subsets there are " + ", ".join(subsets) if subsets \
+            else "it has no annotations/instances_<subset>.json at all"
+        raise FileNotFoundError(f"There is no annotation file {annotation_path}; {there}.")
+    if not (folder / subset).is_dir():
+        raise FileNotFoundError(f"There is no folder {folder / subset}; the images of the subset "
+                                f"{subset!r} belong there.")
+    return os.fspath(annotation_path), os.fspath(folder / subset)
+
+
+def _select(categories, class_ids, path):
+    unknown = [class_id for class_id in class_ids if class_id not in categories]
+    if unknown:
+        raise DatasetError(f"{path} has no category {unknown[0]!r}; its categories are "
+                           f"{categories}.")
+    return {category_id: name for category_id, name in categories.items()
+            if category_id in class_ids}

@@ -1,0 +1,244 @@
+"""The base class of data sets: numbering of images and classes, loading, checking."""
+
+import numpy as np
+
+from frcnn.data.check import check_images
+from frcnn.data.image_io import read_image, read_image_size
+from frcnn.errors import DatasetError
+from frcnn.geometry.boxes import extract_bboxes
+
+
+class Dataset:
+    """Base class of data sets; subclass it, call `add_class` and `add_image`, then `prepare()`.
+
+    A subclass tells its boxes by overriding `load_boxes`, or, when written for the reference, by
+    `load_mask`; it may override `load_image` to draw or decode images itself.
+
+    Attributes, complete after `prepare()`:
+
+    | name | type | content |
+    |---|---|---|
+    | `class_info` | list of dict | `source`, `id` (the source's own), `name`; background first |
+    | `class_ids` | int array `[num_classes]` | 0 … num_classes − 1, as the model counts them |
+    | `class_names` | list of str | by class id; `"BG"` first |
+    | `num_classes`, `num_images` | int | background included |
+    | `image_info` | list of dict | `id` (the source's own), `source`, `path` and what was added |
+    | `image_ids` | int array `[num_images]` | 0 … num_images − 1 |
+    | `sources` | list of str | in order of appearance; background's `""` first |
+    | `source_class_ids` | dict | source → class ids it has labels for, background included |
+    | `image_channels` | int | channels that `load_image` converts to, 3 |
+    | `findings` | list of `Finding` | what was wrong with the annotations that were loaded |
+    """
+
+    image_channels = 3
+
+    def __init__(self, class_map=None):
+        self._class_map = class_map
+        self._image_ids = np.zeros(0, int)
+        self.image_info = []
+        self.class_info = [{"source": "", "id": 0, "name": "BG"}]
+        self.source_class_ids = {}
+        self.sources = [""]
+        self.num_images = 0
+        self.num_classes = 1
+        self.class_ids = np.zeros(1, int)
+        self.class_names = ["BG"]
+        self.class_from_source_map = {".0": 0}
+        self.image_from_source_map = {}
+        self.findings = []
+
+    # --- building ---------------------------------------------------------------------------
+
+    def add_class(self, source, class_id, class_name):
+        """Adds a class, under the id that `source` gives it; one already added is left alone.
+
+        Raises:
+            DatasetError: the source's name has a dot, or the class is known by another name.
+        """
+        if "." in source:
+            raise DatasetError(f"The source name {source!r} contains a dot; choose one without.")
+        for info in self.class_info:
+            if info["source"] == source and info["id"] == class_id:
+                if info["name"] != class_name:
+                    raise DatasetError(
+                        f"Class {class_id} of source {source!r} is named {info['name']!r} in one "
+                        f"place and {class_name!r} in another; load one of them under another "
+                        "source name.")
+                return
+        self.class_info.append({"source": source, "id": class_id, "name": class_name})
+
+    def add_image(self, source, image_id, path, **kwargs):
+        """Adds an image; further keywords (such as width and height) go into its `image_info`."""
+        self.image_info.append({"id": image_id, "source": source, "path": path, **kwargs})
+
+    def prepare(self, class_map=None):
+        """Numbers the classes and images; call it once all are added, and again after adding more.
+
+        Args:
+            class_map: optional dict that joins classes of several sources: its keys are class
+                names or `"source.id"`, its values the names that they get. Classes with equal
+                names after this become one class; `{}` joins those of equal names as they are.
+                Without a map every class stays its own. A later call without one uses it again.
+
+        Raises:
+            DatasetError: an image is of a source that has no classes, or a key of the map is not
+                a class.
+        """
+        if class_map is not None:
+            self._class_map = class_map
+        if self._class_map is not None:
+            self._join_classes(self._class_map)
+        else:
+            self.class_from_source_map = {
+                f"{info['source']}.{info['id']}": i for i, info in enumerate(self.class_info)}
+            self.class_names = [info["name"] for info in self.class_info]
+        self.num_classes = len(self.class_names)
+        self.class_ids = np.arange(self.num_classes)
+        self.num_images = len(self.image_info)
+        self._image_ids = np.arange(self.num_images)
+        self.image_from_source_map = {
+            f"{info['source']}.{info['id']}": i for i, info in enumerate(self.image_info)}
+        self.sources = list(dict.fromkeys(info["source"] for info in self.class_info))
+        self.source_class_ids = {source: self._classes_of(source) for source in self.sources}
+        for info in self.image_info:
+            if info["source"] not in self.source_class_ids:
+                raise DatasetError(
+                    f"Image {info['id']} is of the source {info['source']!r}, which has no "
+                    f"classes; the sources with classes are {self.sources[1:]}. Call add_class "
+                    "with the same source name.")
+
+    def _join_classes(self, class_map):
+        """Numbers classes so that those of equal names under the map share a number."""
+        known = {info["name"] for info in self.class_info}
+        known |= {f"{info['source']}.{info['id']}" for info in self.class_info}
+        unknown = [key for key in class_map if key not in known]
+        if unknown:
+            raise DatasetError(f"The class map names {unknown[0]!r}, which is no class; the "
+                               f"classes are {sorted(known - {'BG', '.0'})}.")
+        numbers = {}
+        self.class_from_source_map = {}
+        for info in self.class_info:
+            key = f"{info['source']}.{info['id']}"
+            name = class_map.get(key, class_map.get(info["name"], info["name"]))
+            self.class_from_source_map[key] = numbers.setdefault(name, len(numbers))
+        self.class_names = list(numbers)
+
+    def _classes_of(self, source):
+        return sorted({0} | {self.class_from_source_map[f"{source}.{info['id']}"]
+                             for info in self.class_info if info["source"] == source})
+
+    def leave_out(self, image_ids):
+        """Removes images, by their ids as of `prepare()`, and numbers the rest anew."""
+        unwanted = {int(image_id) for image_id in image_ids}
+        self.image_info = [info for image_id, info in enumerate(self.image_info)
+                           if image_id not in unwanted]
+        self.prepare()
+
+    # --- looking up -------------------------------------------------------------------------
+
+    @property
+    def image_ids(self):
+        """Ids of the images, 0 … num_images − 1; empty before `prepare()`."""
+        return self._image_ids
+
+    def map_source_class_id(self, source_class_id):
+        """The class id of `"source.id"`, such as `"coco.12"`.
+
+        Raises:
+            DatasetError: there is no such class.
+        """
+        try:
+            return self.class_from_source_map[source_class_id]
+        except KeyError:
+            raise DatasetError(f"There is no class {source_class_id!r}; after prepare() there are "
+                               f"{sorted(self.class_from_source_map)}.") from None
+
+    def get_source_class_id(self, class_id, source):
+        """The id that `source` gives a class.
+
+        Raises:
+            DatasetError: the source has no such class.
+        """
+        for info in self.class_info:
+            key = f"{info['source']}.{info['id']}"
+            if info["source"] == source and self.class_from_source_map.get(key) == class_id:
+                return info["id"]
+        raise DatasetError(f"The source {source!r} has no class {class_id}.")
+
+    def source_image_link(self, image_id):
+        """Path or URL of an image, for people."""
+        return self.image_info[image_id]["path"]
+
+    def image_reference(self, image_id):
+        """A text by which a person finds the image again: its path; subclasses may say more."""
+        info = self.image_info[image_id]
+        return str(info["path"]) if info["path"] else f"{info['source']}.{info['id']}"
+
+    # --- loading ----------------------------------------------------------------------------
+
+    def load_image(self, image_id):
+        """The image's pixels, uint8 `[H, W, image_channels]`.
+
+        Raises:
+            ImageError: the file is unreadable; the message names it.
+        """
+        return read_image(self.image_info[image_id]["path"], self.image_channels)
+
+    def header_size(self, image_id):
+        """`(height, width)` in pixels as the image's header has it, upright; None where only
+        `load_image` would tell, since a subclass overrides it.
+
+        Raises:
+            ImageError: the file is unreadable; the message names it.
+        """
+        if type(self).load_image is not Dataset.load_image:
+            return None  # drawn or decoded by the subclass: its file may be of any kind
+        return tuple(read_image_size(self.image_info[image_id]["path"]))
+
+    def load_boxes(self, image_id):
+        """The objects in an image; overridden by subclasses.
+
+        Returns:
+            boxes: float32 `[N, 4]`, (y1, x1, y2, x2) in pixels of the image, (y2, x2) outside.
+            class_ids: int32 `[N]`, negative for a crowd region, which is neither object nor
+                background.
+
+        Raises:
+            NotImplementedError: the subclass has neither `load_boxes` nor `load_mask`.
+        """
+        if not hasattr(self, "load_mask"):
+            raise NotImplementedError(
+                f"{type(self).__name__} needs a method load_boxes(image_id) that returns boxes "
+                "[N, 4] in pixels (y1, x1, y2, x2) and class ids [N].")
+        masks, class_ids = self.load_mask(image_id)
+        masks, class_ids = np.asarray(masks), np.asarray(class_ids, np.int32).reshape(-1)
+        if len(class_ids) == 0:
+            return np.zeros((0, 4), np.float32), class_ids
+        if masks.ndim != 3 or masks.shape[2] != len(class_ids):
+            raise DatasetError(
+                f"load_mask returned masks of the shape {masks.shape} and {len(class_ids)} class "
+                f"ids for {self.image_reference(image_id)}; masks are [height, width, N].")
+        present = masks.any(axis=(0, 1))
+        return extract_bboxes(masks[..., present]).astype(np.float32), class_ids[present]
+
+    # --- checking ---------------------------------------------------------------------------
+
+    def check(self, *, decode=True, progress=False):
+        """Everything that is wrong with the data set, after `prepare()`.
+
+        Beside what loading found in the annotations these are: images that are missing,
+        unreadable, or of another size than declared; boxes that are no numbers, NaN or infinite,
+        empty, inverted, outside or partly outside their image, or of an unknown class. Load with
+        `skip_bad=True` to get a list where there would be an error.
+
+        Args:
+            decode: whether to read the images in full, which finds those that break off; False
+                reads their headers only, a number reads that many in full.
+            progress: whether to show a progress bar.
+
+        Returns:
+            list of `frcnn.data.findings.Finding`, those of loading first. The ones that are not
+            `repairable` must be put right, or left out, before training.
+        """
+        found = check_images(self, decode=decode, progress=progress)
+        return [*self.findings, *(finding for _, finding in found)]

@@ -1,0 +1,203 @@
+"""One image of a data set as the model sees it: read, augmented, resized, with boxes and meta."""
+
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from frcnn.data.augment import keep_visible, resolve
+from frcnn.data.image_io import read_image_size
+from frcnn.data.image_meta import compose_image_meta
+from frcnn.data.resize import resize_image, resize_scale
+from frcnn.errors import ConfigError, DatasetError
+
+
+class Example(NamedTuple):
+    """One image as the model sees it, and what is in it; see `load_image_gt`."""
+
+    image: np.ndarray
+    image_meta: np.ndarray
+    class_ids: np.ndarray
+    boxes: np.ndarray
+
+
+def load_image_gt(dataset, config, image_id, augment=False, *, augmentation=None, rng=None,
+                  canvas=None):
+    """Reads, augments and resizes one image and its boxes.
+
+    Args:
+        dataset: a prepared `Dataset`.
+        config: for the resize settings and NUM_CLASSES.
+        image_id: 0 … num_images − 1.
+        augment: whether to mirror left-right by chance; `augmentation` overrides it.
+        augmentation: None, a preset's name, or a callable; see `frcnn.data.augment`.
+        rng: `numpy.random.Generator`, seed, or None for a fresh one.
+        canvas: optional `(height, width)`; the resized image is padded to it with zeros at the
+            bottom and on the right.
+
+    Returns:
+        image: uint8 `[H, W, C]`, resized; the mean pixel is not subtracted.
+        image_meta: float `[12 + NUM_CLASSES]`, see `compose_image_meta`. Its original shape is the
+            augmented image's; its active classes are those that the image's source has labels for.
+        class_ids: int32 `[N]`, negative for crowd regions.
+        boxes: float32 `[N, 4]`, (y1, x1, y2, x2) in pixels of the resized image. Those that an
+            augmentation or a crop moves beyond the edge are cut or dropped as `keep_visible` says.
+
+    Raises:
+        ImageError: the image is unreadable.
+        DatasetError: the image is not of IMAGE_CHANNEL_COUNT channels, its boxes cannot be used, or
+            the data set has more classes than NUM_CLASSES.
+    """
+    check_classes(dataset, config)
+    rng = np.random.default_rng(rng)
+    augmentation = resolve("flip" if augmentation is None and augment else augmentation)
+    image = _load_pixels(dataset, config, image_id)
+    boxes, class_ids = _load_objects(dataset, config, image_id, image.shape)
+    if augmentation is not None:
+        image, boxes, class_ids = _augmented(augmentation, image, boxes, class_ids, rng)
+    original_shape = image.shape
+    image, window, scale, _, crop = resize_image(
+        image, min_dim=config.IMAGE_MIN_DIM, max_dim=config.IMAGE_MAX_DIM,
+        min_scale=config.IMAGE_MIN_SCALE, mode=config.IMAGE_RESIZE_MODE, rng=rng)  # fmt: skip
+    boxes, class_ids = _move_boxes(boxes, class_ids, original_shape, image.shape, window, scale,
+                                   crop)
+    if canvas is not None:
+        image = _pad(image, canvas, dataset.image_reference(image_id))
+    active = np.zeros(config.NUM_CLASSES, np.int32)
+    active[dataset.source_class_ids[dataset.image_info[image_id]["source"]]] = 1
+    meta = compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
+    return Example(image, meta, class_ids, boxes)
+
+
+def check_classes(dataset, config):
+    """Raises DatasetError when a data set has more classes than the model is built for."""
+    if dataset.num_classes > config.NUM_CLASSES:
+        raise DatasetError(
+            f"The data set has {dataset.num_classes} classes, background included, but NUM_CLASSES "
+            f"is {config.NUM_CLASSES}; set it to {dataset.num_classes}.")
+
+
+def _load_pixels(dataset, config, image_id):
+    image = np.asarray(dataset.load_image(image_id))
+    if image.ndim == 2:
+        image = image[..., None]
+    if image.ndim != 3 or image.shape[2] != config.IMAGE_CHANNEL_COUNT:
+        raise DatasetError(
+            f"{dataset.image_reference(image_id)} is loaded with the shape {image.shape}, but "
+            f"IMAGE_CHANNEL_COUNT is {config.IMAGE_CHANNEL_COUNT}. Set the data set's "
+            "image_channels to the same number, or convert in load_image.")
+    declared = tuple(dataset.image_info[image_id].get(key) for key in ("height", "width"))
+    if None not in declared and declared != image.shape[:2]:
+        warnings.warn(f"{dataset.image_reference(image_id)} has {image.shape[1]}x{image.shape[0]} "
+                      f"pixels, but {declared[1]}x{declared[0]} are declared: its boxes may be "
+                      "off. Correct the declared size.", stacklevel=3)
+    return image
+
+
+def _load_objects(dataset, config, image_id, image_shape):
+    """Boxes and class ids of an image, checked, clipped to it, without empty ones."""
+    boxes, class_ids = dataset.load_boxes(image_id)
+    boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
+    class_ids = np.asarray(class_ids, np.int32).reshape(-1)
+    name = dataset.image_reference(image_id)
+    if len(boxes) != len(class_ids):
+        raise DatasetError(f"{name} has {len(boxes)} boxes and {len(class_ids)} class ids.")
+    if not np.isfinite(boxes).all():
+        raise DatasetError(f"{name} has a box that is not finite: {boxes.tolist()}.")
+    known = (class_ids != 0) & (np.abs(class_ids) < config.NUM_CLASSES)
+    if not known.all():
+        raise DatasetError(f"{name} has an object of the class {class_ids[~known][0]}; allowed are "
+                           f"1 to {config.NUM_CLASSES - 1} (NUM_CLASSES less the background), "
+                           "negative for crowds.")
+    height, width = image_shape[:2]
+    clipped = np.clip(boxes, 0, np.array([height, width, height, width], np.float32))
+    filled = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    if not filled.all():
+        warnings.warn(f"{name}: {(~filled).sum()} boxes are empty or outside the image; dropped.",
+                      stacklevel=3)
+    return clipped[filled], class_ids[filled]
+
+
+def _augmented(augmentation, image, boxes, class_ids, rng):
+    image, boxes, class_ids = augmentation(image, boxes, class_ids, rng)
+    boxes, class_ids = np.asarray(boxes, np.float32), np.asarray(class_ids, np.int32)
+    if boxes.shape != (len(class_ids), 4) or np.ndim(image) != 3:
+        raise ConfigError(f"The augmentation {augmentation!r} returned an image of the shape "
+                          f"{np.shape(image)}, boxes of {boxes.shape} and {len(class_ids)} class "
+                          "ids; they must be [H, W, C], [N, 4] and [N].")
+    return _contiguous(np.asarray(image)), *keep_visible(boxes, class_ids, image.shape)
+
+
+def _contiguous(image):
+    """The image in C order: a flipped view is copied by the pixel, at half the price of by byte."""
+    height, width, channels = image.shape
+    if image.flags.c_contiguous or image.strides[2] != image.itemsize:
+        return np.ascontiguousarray(image)
+    pixels = np.ascontiguousarray(image.view(f"V{channels * image.itemsize}"))
+    return pixels.view(image.dtype).reshape(height, width, channels)
+
+
+def _move_boxes(boxes, class_ids, original_shape, shape, window, scale, crop):
+    """Boxes in the resized image: scaled by what was really done to each side, shifted, cut."""
+    height, width = original_shape[:2]
+    if crop is None:
+        top, left, bottom, right = window
+        scaled, shift = (bottom - top, right - left), (top, left)
+    else:
+        scaled = round(height * scale), round(width * scale)
+        shift = (-crop[0], -crop[1])
+    factor = np.array([scaled[0] / height, scaled[1] / width] * 2)
+    moved = (boxes * factor + np.array(shift * 2)).astype(np.float32)
+    if crop is not None:
+        return keep_visible(moved, class_ids, shape)
+    filled = (moved[:, 2:] > moved[:, :2]).all(axis=1)  # a hair's breadth can be lost to rounding
+    return moved[filled], class_ids[filled]
+
+
+def _pad(image, canvas, name):
+    height, width = image.shape[:2]
+    if (height, width) == tuple(canvas):
+        return image
+    if height > canvas[0] or width > canvas[1]:
+        raise DatasetError(
+            f"{name} is {height}x{width} (height x width) after resizing, larger than the canvas "
+            f"{canvas[0]}x{canvas[1]} that all images of the data set share. Its declared size is "
+            "wrong, or an augmentation enlarges it; with the latter use the mode 'square'.")
+    padded = np.zeros((*canvas, image.shape[2]), image.dtype)
+    padded[:height, :width] = image
+    return padded
+
+
+# --- the canvas of a whole data set ---------------------------------------------------------
+
+
+def common_canvas(dataset, config, turns=False):
+    """(height, width) of the molded images of a data set: one for all, so that they stack.
+
+    In the modes "square" and "crop" that is the config's IMAGE_SHAPE; in "pad64", "fit64" and
+    "none" the largest height and width over the data set, a multiple of 64; with `turns`, for
+    images that an augmentation may turn by 90°, the larger of the two for both.
+    """
+    if config.IMAGE_RESIZE_MODE in ("square", "crop"):
+        return tuple(int(side) for side in config.IMAGE_SHAPE[:2])
+    sizes = {_image_size(dataset, image_id) for image_id in dataset.image_ids}
+    shapes = [_molded_size(height, width, config) for height, width in sizes]
+    canvas = tuple(max(sides) for sides in zip(*shapes))
+    return (max(canvas),) * 2 if turns else canvas
+
+
+def _image_size(dataset, image_id):
+    info = dataset.image_info[image_id]
+    if info.get("height") and info.get("width"):
+        return int(info["height"]), int(info["width"])
+    if info["path"]:
+        return tuple(read_image_size(info["path"]))
+    return dataset.load_image(image_id).shape[:2]  # drawn on the fly: no header to ask
+
+
+def _molded_size(height, width, config):
+    scale, mode = 1.0, config.IMAGE_RESIZE_MODE
+    if mode in ("pad64", "fit64"):
+        limit = config.IMAGE_MAX_DIM if mode == "fit64" else None
+        scale = resize_scale(height, width, config.IMAGE_MIN_DIM, limit, config.IMAGE_MIN_SCALE)
+    return tuple(-(-round(side * scale) // 64) * 64 for side in (height, width))

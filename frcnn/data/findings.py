@@ -1,0 +1,124 @@
+"""What is wrong with a data set: findings, how they are told, and what readers of any format share.
+
+A finding is either repairable (the box is clipped or dropped, and loading goes on with a warning)
+or serious (loading stops with an error, or, with `skip_bad`, goes on without the item).
+"""
+
+import collections
+import reprlib
+import warnings
+from pathlib import PureWindowsPath
+from typing import NamedTuple
+
+from frcnn.data.image_io import read_image_size
+from frcnn.errors import DatasetError, FrcnnError
+
+# A box thinner than this after clipping, in pixels, is taken as empty: it cannot be learned.
+MIN_BOX_SIDE = 0.1
+# Boxes that overshoot the image by less than this, in pixels, are clipped without a word.
+CLIP_TOLERANCE = 0.01
+
+_MAX_NAMED = 5  # how many bad items a message names before it only counts them
+_SHORT = reprlib.Repr()
+_SHORT.maxlist = _SHORT.maxdict = 8
+_SHORT.maxstring = _SHORT.maxother = 120
+
+
+class Finding(NamedTuple):
+    """One thing that is wrong in a data set.
+
+    `kind` groups findings of a sort, `message` is a line for people, `repairable` says whether
+    loading goes on without asking; the ids are the data set's own, or None.
+    """
+
+    kind: str
+    message: str
+    repairable: bool = False
+    image_id: object = None
+    annotation_id: object = None
+
+
+def report(findings, where, skip_bad=False, stacklevel=2):
+    """Raises for what cannot be repaired, warns about what was, each kind counted.
+
+    Args:
+        findings: list of `Finding`.
+        where: the file or data set, for people.
+        skip_bad: whether serious findings only warn, since the caller goes on without the items.
+        stacklevel: as in `warnings.warn`, seen from the caller.
+
+    Raises:
+        DatasetError: there are serious findings; the first few are named.
+    """
+    serious = [finding for finding in findings if not finding.repairable]
+    if serious and not skip_bad:
+        named = [finding.message for finding in serious[:_MAX_NAMED]]
+        more = len(serious) - len(named)
+        raise DatasetError(f"{where}: " + " ".join(named)
+                           + (f" And {more} more such problems." if more else "")
+                           + " Correct that; `frcnn check` lists everything, and skip_bad "
+                           "(--skip-bad) goes on without it.")
+    if serious:
+        kinds = collections.Counter(finding.kind for finding in serious)
+        counted = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
+        items = "1 bad item is" if len(serious) == 1 else f"{len(serious)} bad items are"
+        warnings.warn(f"{where}: {items} left out ({counted}). The first: {serious[0].message}",
+                      stacklevel=stacklevel + 1)
+    repaired = collections.defaultdict(list)
+    for finding in findings:
+        if finding.repairable:
+            repaired[finding.kind].append(finding)
+    for kind, group in repaired.items():
+        warnings.warn(f"{where}: {kind}, {len(group)} in all. The first: {group[0].message}",
+                      stacklevel=stacklevel + 1)
+
+
+def shown(value):
+    """A value from a file as a person may see it: Python's notation, cut short when long."""
+    return _SHORT.repr(value)
+
+
+def leaves_folder(name):
+    """Whether a file name could lead out of the folder that it is relative to."""
+    windows = PureWindowsPath(name)
+    return bool("\0" in name or windows.drive or windows.root or ".." in windows.parts)
+
+
+def header_size(path, image_id, findings):
+    """(width, height) as the image's header has it; None, and a finding, when unreadable."""
+    try:
+        height, width = read_image_size(path)
+    except (FrcnnError, OSError) as error:
+        findings.append(Finding("image unreadable", f"Image {image_id}: {error}",
+                                image_id=image_id))
+        return None
+    return width, height
+
+
+def clip_box(full, width, height, what, findings, **ids):
+    """A box (y1, x1, y2, x2) cut to its image, or None when nothing is left of it.
+
+    Args:
+        full: four finite numbers in pixels.
+        width, height: of the image, in pixels.
+        what: begins the message of a finding, such as "Annotation 3 (image 1): the box [1, 2]".
+        findings: list that repairs are added to.
+        **ids: image_id and annotation_id of the finding.
+    """
+    limits = (height, width, height, width)
+    box = [min(max(value, 0.0), limit) for value, limit in zip(full, limits)]
+
+    def found(kind, text):
+        findings.append(Finding(kind, f"{what} {text}", repairable=True, **ids))
+
+    if min(full[2] - full[0], full[3] - full[1]) < MIN_BOX_SIDE:
+        found("empty or inverted box", "is empty; dropped.")
+        return None
+    if min(box[2] - box[0], box[3] - box[1]) < MIN_BOX_SIDE:
+        found("box outside the image", f"lies outside the image of {width}x{height} pixels; "
+                                       "dropped.")
+        return None
+    if max(abs(a - b) for a, b in zip(full, box)) > CLIP_TOLERANCE:
+        found("box beyond the image's edge", f"reaches beyond the image of {width}x{height} "
+                                             "pixels; clipped.")
+    return box

@@ -1,0 +1,279 @@
+"""From a data set to static batches: the Keras data set of training, and a plain generator.
+
+Every chance (order, augmentation, anchors drawn) comes from a generator seeded by (seed, epoch,
+place in the epoch), so that equal seeds give equal batches whatever thread makes them, and a run
+that starts at a later epoch sees what it would have seen.
+"""
+
+import warnings
+
+import keras
+import numpy as np
+
+from frcnn.data.augment import resolve
+from frcnn.data.examples import check_classes, common_canvas, load_image_gt
+from frcnn.data.molding import mold_image
+from frcnn.data.prefetch import Prefetcher
+from frcnn.data.targets import build_detection_targets, build_rpn_targets, generate_random_rois
+from frcnn.errors import ConfigError, DatasetError, ImageError
+from frcnn.geometry.anchors import pyramid_anchors
+
+# An image that has become unreadable is replaced by the next one; more in a row are an error.
+MAX_UNREADABLE_IN_A_ROW = 5
+
+
+class DetectionSequence(keras.utils.PyDataset):
+    """Batches of a data set for `fit(…, shuffle=False)`, every image once an epoch.
+
+    `shuffle=False` belongs there, since Keras would else shuffle the batches once more, without a
+    seed; the order of the images is this class's own affair.
+
+    Item i is `(inputs,)`, and `inputs` a dict of arrays, B images high:
+
+    | name | shape, dtype | content |
+    |---|---|---|
+    | `input_image` | `[B, H, W, C]` float32 | molded: the mean pixel is subtracted |
+    | `input_image_meta` | `[B, IMAGE_META_SIZE]` float32 | see `compose_image_meta` |
+    | `input_rpn_match` | `[B, A, 1]` int32 | 1 object, −1 background, 0 neutral |
+    | `input_rpn_bbox` | `[B, RPN_TRAIN_ANCHORS_PER_IMAGE, 4]` float32 | deltas |
+    | `input_gt_class_ids` | `[B, MAX_GT_INSTANCES]` int32 | zero-padded, negative for crowds |
+    | `input_gt_boxes` | `[B, MAX_GT_INSTANCES, 4]` float32 | pixels of the molded image |
+    | `input_rois` | `[B, random_rois, 4]` int32 | with `random_rois` only; pixels |
+
+    All shapes stay the same: a last batch that is not full is filled up with images from the start
+    of the epoch's order, and in the modes "pad64" and "none" all images are padded to the data
+    set's `common_canvas`. An image with more than MAX_GT_INSTANCES objects keeps as many, drawn at
+    random, with a warning. An image that cannot be read is replaced by the next one in the order,
+    with a warning that names it; a row of more than five ends the run.
+
+    Args:
+        dataset: a prepared `Dataset`.
+        config: a `Config`.
+        shuffle: a new order each epoch, or the data set's own order every time.
+        augmentation: None, a preset's name, or a callable; see `frcnn.data.augment`.
+        no_augmentation_sources: names of sources whose images are not augmented.
+        batch_size: images a batch; None for the config's BATCH_SIZE.
+        seed: whole number; None draws one. It is kept as the attribute `seed`.
+        random_rois: boxes drawn on the host for each image, 0 for none.
+        steps: batches an epoch; None for every image once. With a number the next epoch goes on
+            where the last one ended, and the order is drawn anew after each pass of the data.
+        initial_epoch: the epoch to start with, for a run that is resumed.
+        workers: threads that prepare the batches to come; with 1 each is made when it is asked
+            for. They are this class's own: those of Keras mix up batches of two epochs where
+            `fit` first draws one to build the model (on JAX, or under a distribution strategy).
+            They end by themselves when no more batches are asked for.
+        max_queue_size: how many batches to prepare ahead; None for twice the workers.
+
+    Raises:
+        DatasetError: the data set is empty or has more classes than NUM_CLASSES.
+        ConfigError: an argument is not allowed.
+    """
+
+    def __init__(self, dataset, config, *, shuffle=True, augmentation=None,
+                 no_augmentation_sources=None, batch_size=None, seed=None, random_rois=0,
+                 steps=None, initial_epoch=0, workers=1, max_queue_size=None):
+        super().__init__(workers=1)
+        if dataset.num_images == 0:
+            raise DatasetError("The data set has no images; add some and call prepare().")
+        check_classes(dataset, config)
+        self.dataset, self.config = dataset, config
+        self.shuffle = shuffle
+        self.augmentation = resolve(augmentation)
+        self.no_augmentation_sources = frozenset(no_augmentation_sources or ())
+        self.batch_size = config.BATCH_SIZE if batch_size is None else int(batch_size)
+        self.seed = _fresh_seed() if seed is None else int(seed)
+        self.random_rois = int(random_rois)
+        self.steps = steps
+        self.epoch = int(initial_epoch)
+        turns = getattr(self.augmentation, "turns", False)
+        self.image_shape = (*common_canvas(dataset, config, turns), config.IMAGE_CHANNEL_COUNT)
+        self.failure = None  # what ended the run, for callers that Keras hides it from
+        self._ahead = Prefetcher(self._batch, workers) if workers > 1 else None
+        self._queue_size = 2 * workers if max_queue_size is None else max(1, int(max_queue_size))
+        self._within_epoch = self._last_batch_given = False
+        self._orders = {}
+
+    def __len__(self):
+        """Batches an epoch."""
+        return self.steps or -(-self.dataset.num_images // self.batch_size)
+
+    def on_epoch_begin(self):
+        """Called by Keras."""
+        self._within_epoch, self._last_batch_given = True, False
+
+    def on_epoch_end(self):
+        """Called by Keras, also where no epoch was: only one that was gone through counts."""
+        if self._within_epoch and self._last_batch_given:
+            self.epoch += 1
+        self._within_epoch = False
+
+    def __getitem__(self, index):
+        """Batch `index` of the current epoch; see the class for what it holds."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"There is no batch {index}; an epoch has {len(self)}.")
+        try:
+            if self._ahead is None:
+                batch = self._batch(self.epoch, index)
+            else:
+                stop = min(index + 1 + self._queue_size, len(self))
+                batch = self._ahead.take([(self.epoch, i) for i in range(index, stop)])
+        except Exception as error:
+            self.failure = error
+            if self._ahead is not None:
+                self._ahead.clear()
+            raise
+        self._last_batch_given = index == len(self) - 1
+        return (batch,)
+
+    def image_order(self, epoch):
+        """Image ids in the order of one pass through the data, int `[num_images]`."""
+        if not self.shuffle:
+            return self.dataset.image_ids
+        order = self._orders.get(epoch)
+        if order is None:
+            order = np.random.default_rng([self.seed, 1, epoch]).permutation(self.dataset.image_ids)
+            # Threads work on neighbouring batches, so on two passes at most.
+            self._orders = {**dict(list(self._orders.items())[-1:]), epoch: order}
+        return order
+
+    # --- inside -----------------------------------------------------------------------------
+
+    def _batch(self, epoch, index):
+        inputs = self._empty_batch()
+        for slot in range(self.batch_size):
+            self._fill(inputs, slot, epoch, index * self.batch_size + slot)
+        return inputs
+
+    def _image_id(self, epoch, place):
+        """The image at a place of an epoch, which may lie beyond its end."""
+        count = self.dataset.num_images
+        if self.steps is None:
+            return self.image_order(epoch)[place % count]
+        passes, place = divmod(epoch * self.steps * self.batch_size + place, count)
+        return self.image_order(passes)[place]
+
+    def _empty_batch(self):
+        config, size = self.config, self.batch_size
+        anchors = len(pyramid_anchors(config, self.image_shape))
+        inputs = {
+            "input_image": np.empty((size, *self.image_shape), np.float32),
+            "input_image_meta": np.zeros((size, config.IMAGE_META_SIZE), np.float32),
+            "input_rpn_match": np.zeros((size, anchors, 1), np.int32),
+            "input_rpn_bbox": np.zeros((size, config.RPN_TRAIN_ANCHORS_PER_IMAGE, 4), np.float32),
+            "input_gt_class_ids": np.zeros((size, config.MAX_GT_INSTANCES), np.int32),
+            "input_gt_boxes": np.zeros((size, config.MAX_GT_INSTANCES, 4), np.float32),
+        }
+        if self.random_rois:
+            inputs["input_rois"] = np.zeros((size, self.random_rois, 4), np.int32)
+        return inputs
+
+    def _fill(self, inputs, slot, epoch, place):
+        """Puts the example at a place of the epoch into the batch."""
+        rng = np.random.default_rng([self.seed, 2, epoch, place])
+        example = self._load(epoch, place, rng)
+        anchors = pyramid_anchors(self.config, self.image_shape)
+        match, deltas = build_rpn_targets(self.image_shape, anchors, example.class_ids,
+                                          example.boxes, self.config, rng=rng)
+        mold_image(example.image, self.config, out=inputs["input_image"][slot])
+        inputs["input_image_meta"][slot] = example.image_meta
+        inputs["input_rpn_match"][slot, :, 0] = match
+        inputs["input_rpn_bbox"][slot] = deltas
+        class_ids, boxes = self._limited(example, rng)
+        inputs["input_gt_class_ids"][slot, :len(class_ids)] = class_ids
+        inputs["input_gt_boxes"][slot, :len(boxes)] = boxes
+        if self.random_rois:
+            inputs["input_rois"][slot] = generate_random_rois(
+                self.image_shape, self.random_rois, class_ids, boxes, rng=rng)
+
+    def _load(self, epoch, place, rng):
+        """The example at a place of the epoch, or the next one that can be read."""
+        for step in range(MAX_UNREADABLE_IN_A_ROW + 1):
+            image_id = self._image_id(epoch, place + step)
+            source = self.dataset.image_info[image_id]["source"]
+            augmentation = None if source in self.no_augmentation_sources else self.augmentation
+            try:
+                return load_image_gt(self.dataset, self.config, image_id,
+                                     augmentation=augmentation, rng=rng,
+                                     canvas=self.image_shape[:2])
+            except (ImageError, OSError) as error:
+                problem = error
+                warnings.warn(f"{self.dataset.image_reference(image_id)} cannot be read and is "
+                              f"replaced by another image: {error}", stacklevel=2)
+        raise DatasetError(
+            f"{MAX_UNREADABLE_IN_A_ROW + 1} images in a row cannot be read; the last one is "
+            f"{self.dataset.image_reference(image_id)}: {problem} Is the disk still there?")
+
+    def _limited(self, example, rng):
+        """Class ids and boxes, at most MAX_GT_INSTANCES of them, drawn at random."""
+        count, limit = len(example.class_ids), self.config.MAX_GT_INSTANCES
+        if count <= limit:
+            return example.class_ids, example.boxes
+        name = self.dataset.image_reference(int(example.image_meta[0]))
+        warnings.warn(f"{name} has {count} objects, more than MAX_GT_INSTANCES; {limit} of them, "
+                      "drawn at random, train the head. Raise MAX_GT_INSTANCES to use all.",
+                      stacklevel=2)
+        kept = np.sort(rng.choice(count, limit, replace=False))
+        return example.class_ids[kept], example.boxes[kept]
+
+
+def _fresh_seed():
+    return int(np.random.default_rng().integers(2**62))
+
+
+# --- the reference's generator --------------------------------------------------------------
+
+
+def data_generator(dataset, config, shuffle=True, augment=True, random_rois=0, batch_size=1,
+                   detection_targets=False, *, augmentation=None, no_augmentation_sources=None,
+                   seed=None):
+    """Endless batches, for inspection in notebooks; training uses `DetectionSequence`.
+
+    Args:
+        dataset, config, shuffle, augmentation, no_augmentation_sources, batch_size, seed: as for
+            `DetectionSequence`.
+        augment: whether to mirror left-right by chance; `augmentation` overrides it.
+        random_rois: boxes drawn on the host for each image, 0 for none.
+        detection_targets: whether to add the head's targets for those boxes.
+
+    Yields:
+        `(inputs, outputs)`, two lists of arrays. Inputs: images `[B, H, W, C]` molded, image_meta,
+        rpn_match `[B, A, 1]`, rpn_bbox `[B, RPN_TRAIN_ANCHORS_PER_IMAGE, 4]`, gt_class_ids and
+        gt_boxes; with `random_rois` also rpn_rois `[B, random_rois, 4]`; with `detection_targets`
+        also rois `[B, T, 4]`, pixels. Outputs: with `detection_targets` class ids `[B, T, 1]` and
+        deltas `[B, T, NUM_CLASSES, 4]`, else none. T is TRAIN_ROIS_PER_IMAGE.
+
+    Raises:
+        ConfigError: `detection_targets` without `random_rois`.
+    """
+    if detection_targets and not random_rois:
+        raise ConfigError("detection_targets needs random_rois above 0: the targets are for them.")
+    sequence = DetectionSequence(
+        dataset, config, shuffle=shuffle, batch_size=batch_size, seed=seed,
+        random_rois=random_rois, no_augmentation_sources=no_augmentation_sources,
+        augmentation="flip" if augmentation is None and augment else augmentation)
+    return _generate(sequence, detection_targets)
+
+
+def _generate(sequence, detection_targets):
+    while True:
+        sequence.on_epoch_begin()
+        for index in range(len(sequence)):
+            (batch,) = sequence[index]
+            inputs, outputs = list(batch.values()), []
+            if detection_targets:
+                rng = np.random.default_rng([sequence.seed, 3, sequence.epoch, index])
+                rois, *outputs = _head_targets(batch, sequence.config, rng)
+                inputs.append(rois)
+            yield inputs, outputs
+        sequence.on_epoch_end()
+
+
+def _head_targets(batch, config, rng):
+    """rois `[B, T, 4]`, class ids `[B, T, 1]` and deltas `[B, T, NUM_CLASSES, 4]` of a batch."""
+    targets = []
+    for rois, class_ids, boxes in zip(batch["input_rois"], batch["input_gt_class_ids"],
+                                      batch["input_gt_boxes"]):
+        real = class_ids != 0
+        targets.append(build_detection_targets(rois, class_ids[real], boxes[real], config, rng=rng))
+    rois, class_ids, deltas = (np.stack(parts) for parts in zip(*targets))
+    return rois, class_ids[..., None], deltas

@@ -1,0 +1,1 @@
+"""Boxes and anchors on the host, in NumPy."""

@@ -1,0 +1,1 @@
+"""How a detector is applied to images: molding, compiled graph, streams."""

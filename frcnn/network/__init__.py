@@ -1,0 +1,1 @@
+"""The detector as Keras layers and graphs; `graph.py` puts the parts together."""

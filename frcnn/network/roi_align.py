@@ -1,0 +1,159 @@
+"""PyramidROIAlign: a patch of fixed size for each box, from the level that fits its size."""
+
+import keras
+from keras import ops
+
+from frcnn.network import ops as frcnn_ops
+
+# Source: Lin et al. 2017 (FPN), equation 1: a box of ImageNet's side belongs to level 4.
+CANONICAL_SIDE = 224
+CANONICAL_LEVEL = 4
+FIRST_LEVEL, LAST_LEVEL = 2, 5
+
+
+class PyramidROIAlign(keras.layers.Layer):
+    """Samples the pyramid at a grid of points in each box, bilinearly.
+
+    The grid spans the box from edge to edge, one sample a point, as `tf.image.crop_and_resize`
+    does, which is what runs in detection on TensorFlow without XLA. Elsewhere all levels lie in one
+    list of cells, so that a box costs the same on any level and shapes stay static; in training,
+    with its fewer boxes, that takes less time and memory. A box is clipped to the image first.
+    There is a gradient to the maps, none to the boxes.
+
+    Source: He et al. 2017 (Mask R-CNN), section 3 (RoIAlign).
+
+    Args:
+        pool_shape: (height, width) of the grid.
+        image_shape: (height, width, …) of the image, whose area decides the levels; if None, it is
+            taken to be four times P2's sides.
+
+    Call: `[boxes [B, N, 4] normalized, P2, P3, P4, P5 each [B, h, w, C]]` → `[B, N, height, width,
+    C]` of the maps' dtype.
+    """
+
+    def __init__(self, pool_shape, image_shape=None, **kwargs):
+        super().__init__(autocast=False, **kwargs)
+        self.pool_shape = tuple(pool_shape)
+        self.image_shape = None if image_shape is None else tuple(image_shape[:2])
+
+    def call(self, inputs, training=None):
+        boxes, maps = ops.cast(inputs[0], "float32"), inputs[1:]
+        # A diverging network predicts boxes that are no numbers; as cells they would lie outside.
+        boxes = ops.stop_gradient(ops.clip(ops.where(ops.isnan(boxes), 0.0, boxes), 0.0, 1.0))
+        shapes = [tuple(ops.shape(level)[1:3]) for level in maps]
+        image_shape = self.image_shape or tuple(4 * side for side in shapes[0])
+        level = roi_levels(boxes, image_shape) - FIRST_LEVEL
+        corners, weights = _grid(boxes, level, shapes, self.pool_shape)
+
+        @ops.custom_gradient
+        def sample(*maps):
+            def slopes(*args, upstream=None):
+                return _slopes(args[0] if upstream is None else upstream, corners, weights, maps)
+
+            if not training and frcnn_ops.uses_tensorflow_kernels():
+                return frcnn_ops.crop_levels(maps, boxes, level, self.pool_shape), slopes
+            return _sample(maps, shapes, corners, weights), slopes
+
+        return sample(*maps)
+
+    def compute_output_shape(self, input_shape):
+        return (*input_shape[0][:2], *self.pool_shape, input_shape[1][-1])
+
+
+def roi_levels(boxes, image_shape):
+    """The pyramid level (int32, 2 to 5) of each normalized box `[..., 4]`."""
+    height, width = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
+    area = ops.cast(image_shape[0], "float32") * ops.cast(image_shape[1], "float32")
+    side = ops.sqrt(ops.maximum(height * width, 0.0)) * ops.sqrt(area)
+    # A box without area, such as padding, belongs to the finest level.
+    level = CANONICAL_LEVEL + ops.round(frcnn_ops.log2_graph(
+        ops.maximum(side, 1e-6) / CANONICAL_SIDE))
+    return ops.cast(ops.clip(level, FIRST_LEVEL, LAST_LEVEL), "int32")
+
+
+def _grid(boxes, level, shapes, pool_shape):
+    """Where each box's samples lie in the flat list of the pyramid's cells.
+
+    Returns:
+        Four index tensors int32 `[B, N, h, w]` (top left, top right, bottom left, bottom right
+        cell) and their float32 weights `[B, N, h, w, 1]`.
+    """
+    heights, widths, offsets = _level_tables(shapes)
+    rows, top, down = _axis(boxes[..., 0], boxes[..., 2], ops.take(heights, level), pool_shape[0])
+    columns, left, right = _axis(boxes[..., 1], boxes[..., 3], ops.take(widths, level),
+                                 pool_shape[1])
+    width = ops.take(widths, level)[..., None, None]
+    start = ops.take(offsets, level)[..., None, None]
+    top, down = (start + row[..., :, None] * width for row in (top, down))
+    left, right = left[..., None, :], right[..., None, :]
+    rows, columns = rows[..., :, None, None], columns[..., None, :, None]
+    corners = [top + left, top + right, down + left, down + right]
+    weights = [(1 - rows) * (1 - columns), (1 - rows) * columns,
+               rows * (1 - columns), rows * columns]
+    return corners, weights
+
+
+def _level_tables(shapes):
+    """Height, width and first cell of each level, int32 `[levels]` each."""
+    heights, widths = ([ops.cast(shape[i], "int32") for shape in shapes] for i in (0, 1))
+    offsets = [ops.cast(0, "int32")]
+    for height, width in zip(heights[:-1], widths[:-1]):
+        offsets.append(offsets[-1] + height * width)
+    return ops.stack(heights), ops.stack(widths), ops.stack(offsets)
+
+
+def _axis(start, end, size, count):
+    """Samples along one axis: fraction `[B, N, count]`, and the cells before and after."""
+    last = ops.cast(size - 1, "float32")[..., None]
+    if count > 1:
+        steps = ops.arange(count, dtype="float32")
+        step = (end - start)[..., None] * last / (count - 1)
+        position = start[..., None] * last + steps * step
+    else:
+        position = 0.5 * (start + end)[..., None] * last
+    position = ops.clip(position, 0.0, last)
+    before = ops.floor(position)
+    after = ops.minimum(before + 1.0, last)
+    return position - before, ops.cast(before, "int32"), ops.cast(after, "int32")
+
+
+def _sample(maps, shapes, corners, weights):
+    """The weighted sum of four cells a point; `[B, N, h, w, C]`."""
+    channels = maps[0].shape[-1]
+    cells = ops.concatenate([ops.reshape(level, (-1, height * width, channels))
+                             for level, (height, width) in zip(maps, shapes)], axis=1)
+    first = _image_numbers(maps[0]) * ops.shape(cells)[1]
+    cells = ops.reshape(cells, (-1, channels))
+    pooled = 0.0
+    for corner, weight in zip(corners, weights):
+        values = ops.take(cells, corner + first, axis=0)
+        pooled = pooled + values * ops.cast(weight, values.dtype)
+    return pooled
+
+
+def _slopes(upstream, corners, weights, maps):
+    """The gradient by each map: every sample's, spread over its four cells and summed in float32.
+
+    TensorFlow's kernel for it lets threads add to one cell at once, and so loses what some add.
+    """
+    batch, channels = ops.shape(maps[0])[0], maps[0].shape[-1]
+    upstream, image = ops.cast(upstream, "float32"), _image_numbers(maps[0])
+    values = ops.concatenate([ops.reshape(upstream * weight, (-1, channels))
+                              for weight in weights])
+    found, first = [], 0
+    for level in maps:  # one by one, so that no sum over the whole pyramid lies in memory
+        height, width = ops.shape(level)[1:3]
+        size = height * width
+        # A negative place is left out of the sum.
+        places = [ops.where(ops.logical_and(corner >= first, corner < first + size),
+                            corner - first + image * size, -1) for corner in corners]
+        places = ops.concatenate([ops.reshape(place, (-1,)) for place in places])
+        summed = ops.segment_sum(values, places, num_segments=batch * size)
+        found.append(ops.cast(ops.reshape(summed, (-1, height, width, channels)), level.dtype))
+        first = first + size
+    return tuple(found)
+
+
+def _image_numbers(level):
+    """0, 1, … for the images of a map, int32 `[B, 1, 1, 1]`."""
+    return ops.reshape(ops.arange(ops.shape(level)[0], dtype="int32"), (-1, 1, 1, 1))

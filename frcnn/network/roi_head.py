@@ -1,0 +1,63 @@
+"""The head: class scores and box deltas for each region of interest."""
+
+import functools
+
+import keras
+from keras import layers, ops
+
+from frcnn.network.layers import BatchNorm, RoiConv
+from frcnn.network.roi_align import PyramidROIAlign
+
+# Girshick 2015 (Fast R-CNN), section 3.1: the outputs' weights are drawn small.
+CLASS_INITIAL_STD_DEV, BBOX_INITIAL_STD_DEV = 0.01, 0.001
+
+
+class RowMask(layers.Layer):
+    """Which rows `[B, N, 4]` are boxes and not zero padding: bool `[B, N]`."""
+
+    def call(self, inputs):
+        return ops.any(ops.not_equal(inputs, 0.0), axis=-1)
+
+    def compute_output_spec(self, inputs):
+        return keras.KerasTensor(inputs.shape[:2], "bool")
+
+
+def fpn_classifier_graph(rois, feature_maps, image_shape, pool_size, num_classes, train_bn=True,
+                         fc_layers_size=1024, dtype=None):
+    """Classifies and refines RoIs.
+
+    Source: Lin et al. 2017 (FPN), section 4.2: two hidden layers of 1024, then two outputs.
+
+    Args:
+        rois: `[B, N, 4]` normalized; zero rows are padding.
+        feature_maps: P2, P3, P4, P5.
+        image_shape: (height, width, …) for the choice of level, or None; see PyramidROIAlign.
+        pool_size: side of the patch that is sampled for each RoI.
+        num_classes: C, background included.
+        train_bn: see BatchNorm; padding does not count in the statistics.
+
+    Returns:
+        logits `[B, N, C]`, probabilities `[B, N, C]`, deltas `[B, N, C, 4]`, all float32.
+    """
+    norm = functools.partial(BatchNorm, train_bn=train_bn, dtype=dtype, epsilon=1e-3)
+    x = PyramidROIAlign((pool_size, pool_size), image_shape, dtype=dtype,
+                        name="roi_align_classifier")([rois, *feature_maps])
+    is_roi = RowMask(name="rois_mask")(rois) if train_bn else None
+    x = RoiConv(fc_layers_size, dtype=dtype, name="mrcnn_class_conv1")(x)
+    x = layers.Activation("relu", dtype=dtype)(norm(name="mrcnn_class_bn1")(x, is_row=is_roi))
+    x = layers.Reshape((-1, 1, 1, fc_layers_size), dtype=dtype)(x)
+    x = RoiConv(fc_layers_size, dtype=dtype, name="mrcnn_class_conv2")(x)
+    x = layers.Activation("relu", dtype=dtype, name="pool_squeeze")(
+        norm(name="mrcnn_class_bn2")(x, is_row=is_roi))
+
+    logits = layers.Dense(num_classes, dtype="float32", name="mrcnn_class_logits",
+                          kernel_initializer=_normal(CLASS_INITIAL_STD_DEV))(x)
+    probabilities = layers.Activation("softmax", dtype="float32", name="mrcnn_class")(logits)
+    deltas = layers.Dense(4 * num_classes, dtype="float32", name="mrcnn_bbox_fc",
+                          kernel_initializer=_normal(BBOX_INITIAL_STD_DEV))(x)
+    deltas = layers.Reshape((-1, num_classes, 4), dtype="float32", name="mrcnn_bbox")(deltas)
+    return logits, probabilities, deltas
+
+
+def _normal(std_dev):
+    return keras.initializers.RandomNormal(stddev=std_dev)

@@ -1,0 +1,1 @@
+"""Weight files: reading, writing, matching names, downloading."""

@@ -1,0 +1,304 @@
+"""Checkpoints: a model's weights out to a file in the reference's layout, and in from many.
+
+`save_weights` and `load_weights` work on any Keras model whose layers bear the reference's names;
+the pieces they stand on are `weight_names` (who calls what how) and `weight_files` (HDF5).
+"""
+
+import logging
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from frcnn.errors import CheckpointError
+from frcnn.weights.hdf5 import open_weight_file, write_weight_file
+from frcnn.weights.matching import match_by_name, match_by_order, other_backbone_layers
+from frcnn.weights.names import HEAD_OUTPUT_LAYERS, in_reference_order, is_backbone_layer
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class LoadReport:
+    """What became of every layer when a weight file was loaded.
+
+    Attributes:
+        path: the file.
+        loaded: names of the model's layers that got their weights from it.
+        ignored: layers and single weights of the file that the model does not have.
+        missing: layers of the model, or single weights of them, that the file does not have.
+        mismatched: `(weight, shape in the file, shape in the model)`; only in the report that an
+            error carries, since a mismatch is one.
+        excluded: layers of the model left out because `exclude` names them.
+    """
+
+    path: str
+    loaded: list = field(default_factory=list)
+    ignored: list = field(default_factory=list)
+    missing: list = field(default_factory=list)
+    mismatched: list = field(default_factory=list)
+    excluded: list = field(default_factory=list)
+
+    def __str__(self):
+        parts = [f"{self.path}: loaded {len(self.loaded)} layers"]
+        for name in ("ignored", "missing", "excluded"):
+            names = getattr(self, name)
+            if names:
+                parts.append(f"{name} {len(names)} ({_some(names)})")
+        if self.mismatched:
+            parts.append("mismatched " + _some(map(_mismatch_text, self.mismatched)))
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class ModelLayer:
+    """A layer that has weights.
+
+    Attributes:
+        name: the layer's name.
+        group: name of the model's own layer that it is part of: the nested model's, or its own.
+        variables: Keras variables by name ("kernel", ...), in Keras's order.
+        epsilon: BatchNorm's, else None.
+    """
+
+    name: str
+    group: str
+    variables: dict
+    epsilon: float | None = None
+
+
+# --- the model's side -----------------------------------------------------------------------
+
+
+def model_layers(model):
+    """The layers of a Keras model that have weights, nested models opened.
+
+    Returns:
+        `{layer name: ModelLayer}`, in the model's order.
+
+    Raises:
+        CheckpointError: two layers share a name, so that no file could tell them apart.
+    """
+    layers = {}
+    for layer in _open_nested(getattr(model, "inner_model", model)):
+        if layer.name in layers:
+            raise CheckpointError(f"The model has two layers named {layer.name!r}; rename one.")
+        layers[layer.name] = layer
+    return layers
+
+
+def _open_nested(model, group=None):
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            yield from _open_nested(layer, group or layer.name)
+        elif layer.weights:
+            epsilon = getattr(layer, "epsilon", None)
+            yield ModelLayer(layer.name, group or layer.name, _variables(layer), epsilon)
+
+
+def _variables(layer):
+    """Variables by name; with the sublayer's name before it where a name occurs twice."""
+    counts = Counter(variable.name for variable in layer.weights)
+    variables = {}
+    for variable in layer.weights:
+        name = variable.name
+        if counts[name] > 1:
+            scopes = variable.path.split("/")
+            start = scopes.index(layer.name) + 1 if layer.name in scopes else 0
+            name = "/".join(scopes[start:])
+        variables[name] = variable
+    return variables
+
+
+# --- out ------------------------------------------------------------------------------------
+
+
+def save_weights(model, path):
+    """Writes a model's weights in the reference's file layout, float32, atomically.
+
+    The groups, names, order and attributes are those of the reference's files, so that its own
+    loader takes them by name. A write that fails leaves no partial file, and an older file stays.
+
+    Args:
+        model: a Keras model with the reference's layer names.
+        path: the file, usually from `runs.checkpoint_path`; its folder is made.
+
+    Raises:
+        CheckpointError: the file cannot be written.
+    """
+    layers = model_layers(model)
+    groups = {}
+    for name in in_reference_order(layers):
+        weights = groups.setdefault(layers[name].group, [])
+        for variable_name, variable in layers[name].variables.items():
+            weights.append((f"{name}/{variable_name}:0", np.asarray(variable.numpy(), np.float32)))
+    try:
+        write_weight_file(path, [(name, groups[name]) for name in in_reference_order(groups)])
+    except OSError as error:
+        raise CheckpointError(f"The checkpoint {path} cannot be written: {error}.") from error
+
+
+# --- in -------------------------------------------------------------------------------------
+
+
+def load_weights(model, path, by_name=True, exclude=None, allow_missing=False):
+    """Sets a model's weights from a file; when anything is wrong, no weight is changed.
+
+    Read are the reference's checkpoints (mask layers and anchors ignored), whole models saved as
+    `.h5`, the ImageNet files of ResNet and DenseNet, Keras 3's `.weights.h5`, and our own. Scope
+    prefixes, `_1` suffixes and Keras 1's names do not matter. The weights of a
+    `keras.applications` ResNet are adapted so that the model, which is fed RGB and has another
+    BatchNorm epsilon, computes what that ResNet does (see `weight_matching`).
+
+    Args:
+        model: a Keras model with the reference's layer names.
+        path: an HDF5 file.
+        by_name: False matches the layers by their order instead, names unseen.
+        exclude: names of layers to leave as they are; a nested model's name stands for all in it.
+            Names that the model does not have, as "mrcnn_mask", are fine.
+        allow_missing: True, or the names of layers that the file may lack; they stay as they are.
+
+    Returns:
+        A `LoadReport`, which is logged as well.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        CheckpointError: the file is truncated or foreign, made for another backbone, has weights
+            of another shape, lacks a layer, or nothing in it fits. The error's `report` says all.
+    """
+    layers = model_layers(model)
+    exclude = {exclude} if isinstance(exclude, str) else set(exclude or ())
+    wanted = {name: layer for name, layer in layers.items()
+              if not exclude & {name, layer.group}}
+    with open_weight_file(path) as file_weights:
+        if by_name:
+            matches, ignored = match_by_name(wanted, file_weights, path)
+        else:
+            matches, ignored = match_by_order(_in_file_order(wanted), file_weights, path)
+        report = _report(path, layers, wanted, matches, ignored)
+        _check(report, wanted, allow_missing, by_name and other_backbone_layers(
+            layers, [weight for weight in file_weights if weight.group not in exclude]))
+        values = {key: match.read() for key, match in matches.items()}
+    _warn_of_damage(path, values)
+    for (name, variable_name), value in values.items():
+        layers[name].variables[variable_name].assign(value)
+    log.info("%s", report)
+    return report
+
+
+def _in_file_order(layers):
+    groups = in_reference_order({layer.group: None for layer in layers.values()})
+    names = sorted(in_reference_order(layers), key=lambda name: groups.index(layers[name].group))
+    return {name: layers[name] for name in names}
+
+
+def _report(path, layers, wanted, matches, ignored):
+    excluded = [name for name in layers if name not in wanted]
+    left_out = {*excluded, *(layers[name].group for name in excluded)}
+    report = LoadReport(str(path), excluded=excluded)
+    report.ignored = [name for name in ignored if name not in left_out]
+    for name, layer in wanted.items():
+        lacking = [variable for variable in layer.variables if (name, variable) not in matches]
+        if len(lacking) == len(layer.variables):
+            report.missing.append(name)
+            continue
+        report.loaded.append(name)
+        report.missing += [f"{name}/{variable}" for variable in lacking]
+        for variable_name, variable in layer.variables.items():
+            match = matches.get((name, variable_name))
+            if match and match.shape != tuple(variable.shape):
+                shapes = match.shape, tuple(variable.shape)
+                report.mismatched.append((f"{name}/{variable_name}", *shapes))
+    return report
+
+
+def _check(report, wanted, allow_missing, other_backbone):
+    """Raises the first complaint about a report."""
+    if other_backbone:
+        _fail(report, f"is for another backbone: it also has {_some(other_backbone)}. Build the "
+                      "model with the file's backbone, or exclude these layers.")
+    if report.mismatched:
+        names = [name.split("/")[0] for name, _, _ in report.mismatched]
+        hint = ("Build the model with the file's number of classes and backbone, or exclude "
+                f"{_some(dict.fromkeys(names), 8)}.")
+        if set(names) <= set(HEAD_OUTPUT_LAYERS):
+            hint = ("The file is of another number of classes: set NUM_CLASSES to it, or pass "
+                    f"exclude={list(HEAD_OUTPUT_LAYERS)} to start with new output layers.")
+        _fail(report, f"does not fit the model: {_some(map(_mismatch_text, report.mismatched))}. "
+                      + hint)
+    if not report.loaded:
+        _fail(report, "has no layer of the model's names, so nothing would be loaded; it is of "
+                      f"another model. It holds {_some(report.ignored) or 'no weights at all'}.")
+    missing = report.missing
+    if allow_missing is not True:
+        allowed = set(allow_missing or ())
+        missing = [name for name in missing
+                   if not allowed & {name, name.split("/")[0], wanted[name.split("/")[0]].group}]
+        if missing:
+            hint = "Pass allow_missing=True if these may stay as they are."
+            if not any(is_backbone_layer(name) for name in missing):
+                hint = "It may be a file with ImageNet weights for the backbone alone. " + hint
+            _fail(report, f"lacks layers of the model: {_some(missing)}. {hint}")
+
+
+def _fail(report, complaint):
+    error = CheckpointError(f"{report.path} {complaint}")
+    error.report = report
+    raise error
+
+
+def _warn_of_damage(path, values):
+    broken = [f"{name}/{variable}" for (name, variable), value in values.items()
+              if not np.isfinite(value).all()]
+    if broken:
+        log.warning("%s: NaN or infinite values in %s; the training that wrote it had diverged.",
+                    path, _some(broken))
+
+
+def load_imagenet_weights(model, path):
+    """Loads a file with ImageNet weights; pyramid, RPN and head stay as they are.
+
+    Args:
+        model: the detector's Keras model.
+        path: the file, as `download.get_imagenet_weights(backbone)` gives it.
+
+    Returns, raises: as `load_weights`.
+    """
+    rest = {name for name in model_layers(model) if not is_backbone_layer(name)}
+    return load_weights(model, path, allow_missing=rest)
+
+
+def load_coco_weights(model, path, exclude=None):
+    """Loads the reference's COCO checkpoint, a ResNet-101 with 81 classes.
+
+    With another number of classes the head's output layers are excluded by themselves.
+
+    Args:
+        model: the detector's Keras model.
+        path: the file, as `download.get_coco_weights()` gives it.
+        exclude: further layers to leave out.
+
+    Returns, raises: as `load_weights`.
+    """
+    layers = model_layers(model)
+    if "res4w_branch2a" not in layers:
+        raise CheckpointError(
+            "The COCO weights are of a ResNet-101; build the model with BACKBONE='resnet101', or "
+            "start from 'imagenet' or 'none'."
+        )
+    exclude = {exclude} if isinstance(exclude, str) else set(exclude or ())
+    head = layers.get("mrcnn_class_logits")
+    if head is not None and head.variables["bias"].shape[0] != 81:
+        exclude.update(HEAD_OUTPUT_LAYERS)
+    return load_weights(model, path, exclude=exclude)
+
+
+def _mismatch_text(mismatch):
+    name, in_file, in_model = mismatch
+    return f"{name} is {list(in_file)} in the file, {list(in_model)} in the model"
+
+
+def _some(names, limit=6):
+    names = [str(name) for name in names]
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more

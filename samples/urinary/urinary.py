@@ -1,0 +1,56 @@
+"""Urine sediment as the programs see it: a user's own micrographs, or synthetic ones."""
+
+from pathlib import Path
+
+from frcnn.cli.sample import Sample
+from samples.urinary.config import (
+    EPOCHS,
+    SLIM_NETWORK,
+    SYNTHETIC_EPOCHS,
+    SyntheticConfig,
+    UrinaryConfig,
+)
+
+DESCRIPTION = """\
+Trains Faster R-CNN with a feature pyramid on micrographs, then evaluates it on the subset 'val'.
+
+Without arguments it trains from random weights on synthetic urine sediment, which it draws once.
+With --dataset it trains on your own images:
+
+  DIR/annotations/instances_train.json   boxes and classes in COCO's format
+  DIR/annotations/instances_val.json
+  DIR/train/                             the images that the first file names
+  DIR/val/                               the images that the second names
+
+or, in Pascal VOC's layout:
+
+  DIR/ImageSets/Main/train.txt, val.txt  the names of the images
+  DIR/Annotations/, DIR/JPEGImages/      their boxes and classes, and the images
+
+The classes are those of the annotations. Everything that a run makes lies in one folder,
+LOGS/ury<date>T<time>: a checkpoint for each epoch, the configuration as JSON, TensorBoard's logs,
+and at the end report.html, metrics.json, losses.png and detections.png.
+"""
+
+EPILOG = """\
+examples:
+  train.py --dataset ~/sediment --model imagenet --epochs 40
+  train.py --dataset ~/sediment --model last --epochs 60     go on with the newest run, up to 60
+  train.py --dataset ~/sediment --backbone densenet121 --image-size 768 --batch-size 1
+"""
+
+
+def dataset_folder(folder=None):
+    """The data set's folder: the one given, or that of the synthetic micrographs, drawn once."""
+    if folder is not None:
+        return Path(folder)
+    from samples.urinary import synthetic
+
+    return Path(synthetic.ensure())
+
+
+SYNTHETIC = Sample(SyntheticConfig(), SYNTHETIC_EPOCHS, folder=dataset_folder,
+                   from_scratch=SLIM_NETWORK)
+SAMPLE = Sample(UrinaryConfig(), EPOCHS, description=DESCRIPTION, epilog=EPILOG,
+                data_help="data set in COCO's or Pascal VOC's layout (default: synthetic "
+                          "micrographs)", without_data=SYNTHETIC)

@@ -1,0 +1,110 @@
+"""What each epoch of a training leaves behind, and what ends one."""
+
+import json
+import re
+import sys
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+from model_tools import Rectangles, small_config
+
+from frcnn.errors import TrainingDiverged
+from frcnn.runs import load_metadata
+from frcnn.training import callbacks
+from frcnn.training.trainer import compile_detector
+
+
+def test_a_checkpoint_has_what_detection_needs_beside_it(tmp_path):
+    config = small_config(NUM_CLASSES=5)
+    model = keras.Sequential([keras.Input((4, 4, 3)), layers.Conv2D(2, 1, name="res3a")])
+    saver = callbacks.SaveCheckpoint(tmp_path, "URY", config, Rectangles([(64, 128)]))
+    saver.set_model(model)
+    assert saver.last is None
+    saver.on_epoch_end(2)
+    assert saver.last == str(tmp_path / "mask_rcnn_ury_0003.h5")
+    metadata = load_metadata(saver.last)
+    # a class the data do not have still has a name
+    assert metadata.class_names == ["BG", "red", "green", "blue", "class 4"]
+    assert metadata.source_class_ids == [None, 1, 2, 3, None]
+    assert metadata.config().NUM_CLASSES == 5
+
+
+def guarded(last_good=None):
+    model = keras.Sequential([keras.Input((2,)), layers.Dense(1, name="thin")])
+    compile_detector(model, small_config(), learning_rate=0.25)
+    guard = callbacks.StopWhenDiverged(lambda: last_good)
+    guard.set_model(model)
+    guard.set_params({"steps": 40})
+    guard.on_epoch_begin(6)
+    return guard, model
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf, np.float32("nan")])
+def test_a_loss_that_is_no_number_ends_training(loss):
+    guard, _ = guarded("logs/mask_rcnn_ury_0006.h5")
+    guard.on_train_batch_end(11, {"loss": 3.5})
+    with pytest.raises(TrainingDiverged, match=(
+            f"loss became {float(loss)} in epoch 7, step 13 of 40.* lower learning rate .*0.25.*"
+            "last good checkpoint is logs/mask_rcnn_ury_0006.h5")) as caught:
+        guard.on_train_batch_end(12, {"loss": loss})
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_that_are_no_numbers_end_training_before_they_are_written():
+    guard, model = guarded()
+    guard.on_epoch_end(6, {"loss": 1.0})
+    model.get_layer("thin").bias.assign([np.inf])
+    with pytest.raises(TrainingDiverged, match=r"thin/bias .* epoch 7.* There is no checkpoint"):
+        guard.on_epoch_end(6, {"loss": 1.0})
+
+
+def read_history(folder):
+    return json.loads((folder / "history.json").read_text(encoding="utf-8"))
+
+
+def test_history_grows_by_the_epoch(tmp_path):
+    history = callbacks.WriteHistory(tmp_path, 0)
+    history.on_epoch_end(0, {"loss": np.float32(2.0)})
+    assert read_history(tmp_path) == {"epoch": [1], "loss": [2.0]}
+    history.on_epoch_end(1, {"loss": 1.0, "val_loss": 3.0})
+    history.on_epoch_end(2, {"loss": 0.5})
+    assert read_history(tmp_path) == {
+        "epoch": [1, 2, 3], "loss": [2.0, 1.0, 0.5], "val_loss": [None, 3.0, None]}
+    assert history.history == read_history(tmp_path)
+
+
+def test_history_is_json_whatever_the_figures_are(tmp_path):
+    history = callbacks.WriteHistory(tmp_path, 0)
+    history.on_epoch_end(0, {"loss": 1.0, "val_loss": np.float32("nan"), "other": np.inf})
+    text = (tmp_path / "history.json").read_text()
+    assert not re.search("nan|inf", text, re.IGNORECASE)
+    assert json.loads(text) == {"epoch": [1], "loss": [1.0], "val_loss": [None], "other": [None]}
+
+
+def test_history_goes_on_at_the_epoch_that_was_loaded(tmp_path):
+    history = callbacks.WriteHistory(tmp_path, 0)
+    for epoch in range(4):
+        history.on_epoch_end(epoch, {"loss": float(epoch)})
+    resumed = callbacks.WriteHistory(tmp_path, 2)  # epochs 3 and 4 are trained again
+    resumed.on_epoch_end(2, {"loss": 9.0})
+    assert read_history(tmp_path) == {"epoch": [1, 2, 3], "loss": [0.0, 1.0, 9.0]}
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"epoch": [1, 2], "loss": [1]}', '{"loss": [1]}'])
+def test_a_damaged_history_starts_anew_and_says_so(tmp_path, caplog, text):
+    (tmp_path / "history.json").write_text(text)
+    history = callbacks.WriteHistory(tmp_path, 5)
+    assert history.history == {} and "starts anew" in caplog.text
+    history.on_epoch_end(5, {"loss": 1.0})
+    assert read_history(tmp_path) == {"epoch": [6], "loss": [1.0]}
+
+
+@pytest.mark.parametrize("missing", ["tensorflow", "tensorboard"])
+def test_tensorboard_needs_its_packages(tmp_path, monkeypatch, caplog, missing):
+    (callback,) = callbacks.tensorboard(tmp_path)
+    assert isinstance(callback, keras.callbacks.TensorBoard)
+    monkeypatch.setitem(sys.modules, missing, None)  # importing it fails
+    assert callbacks.tensorboard(tmp_path) == []
+    assert f"{missing} is not installed, so there are no TensorBoard logs" in caplog.text
