@@ -24,7 +24,7 @@ setup(
     author="frcnn contributors",
     license="MIT",
     packages=find_packages(include=["frcnn", "frcnn.*"]),
-    package_data={"frcnn.report": ["*.html", "*.css"]},
+    package_data={"frcnn": ["py.typed"], "frcnn.report": ["*.html", "*.css"]},
     entry_points={"console_scripts": ["frcnn = frcnn.cli.main:entry"]},
     python_requires=">=3.11",
     install_requires=REQUIREMENTS,
