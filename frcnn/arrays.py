@@ -23,6 +23,7 @@ __all__ = [
     "IntArray",
     "NormalizedBoxes",
     "Scores",
+    "Seed",
     "Shape",
     "Tensor",
     "Window",
@@ -42,5 +43,8 @@ Image: TypeAlias = NDArray[Any]  # [H, W, C], uint8 unless said otherwise
 ImageMeta: TypeAlias = NDArray[Any]  # [12 + NUM_CLASSES], see frcnn.data.image_meta
 Shape: TypeAlias = Sequence[int] | IntArray  # (height, width) or (height, width, channels)
 Window: TypeAlias = tuple[int, int, int, int]  # (y1, x1, y2, x2), pixels of the molded image
+
+# What `numpy.random.default_rng` takes; None draws a seed.
+Seed: TypeAlias = np.random.Generator | int | Sequence[int] | None
 
 Tensor: TypeAlias = Any  # a tensor of the backend, or a KerasTensor while a graph is built

@@ -17,6 +17,8 @@ from frcnn.errors import ConfigError
 BACKBONES = ("resnet50", "resnet101", "densenet121", "densenet169", "densenet201")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
 RESIZE_MODES = ("none", "square", "pad64", "fit64", "crop")
+# The modes in which all molded images of training are squares, and the setting with their side.
+SQUARE_MODES = {"square": "IMAGE_MAX_DIM", "crop": "IMAGE_MIN_DIM"}
 LOSS_NAMES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss")
 
 
@@ -125,7 +127,7 @@ class Config:
 
     def _derive(self):
         self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
-        side = self.IMAGE_MIN_DIM if self.IMAGE_RESIZE_MODE == "crop" else self.IMAGE_MAX_DIM
+        side = getattr(self, SQUARE_MODES.get(self.IMAGE_RESIZE_MODE, "IMAGE_MAX_DIM"))
         self.IMAGE_SHAPE = np.array([side, side, self.IMAGE_CHANNEL_COUNT])
         # id, original shape, molded shape, window, scale, one flag for each class
         self.IMAGE_META_SIZE = 1 + 3 + 3 + 4 + 1 + self.NUM_CLASSES
@@ -185,8 +187,8 @@ class Config:
         mode = self.IMAGE_RESIZE_MODE
         self._require("IMAGE_RESIZE_MODE", mode in RESIZE_MODES,
                       "one of " + ", ".join(RESIZE_MODES))
-        if mode in ("square", "crop"):
-            name = "IMAGE_MAX_DIM" if mode == "square" else "IMAGE_MIN_DIM"
+        if mode in SQUARE_MODES:
+            name = SQUARE_MODES[mode]
             self._require(name, getattr(self, name) % 64 == 0,
                           f"a multiple of 64 in the mode {mode!r}, so that the pyramid's levels "
                           "halve evenly")

@@ -39,35 +39,6 @@ from frcnn.data.augment_ops import (
 )
 from frcnn.errors import ConfigError
 
-# A box of which less than this part is left inside the frame is dropped.
-MIN_VISIBLE = 0.25
-
-
-def keep_visible(boxes, class_ids, shape):
-    """Cuts boxes at the edge of the frame and drops those that have all but left it.
-
-    The rule, for a crop, a shift or a turn: what is left of an object must be at least one pixel
-    high and wide and MIN_VISIBLE of its area. A crowd region stays as long as anything is left of
-    it, so that nothing inside it is taken for background.
-
-    Args:
-        boxes: float32 `[N, 4]` pixels, which may reach beyond the frame.
-        class_ids: int32 `[N]`.
-        shape: `(height, width, ...)` of the frame.
-
-    Returns:
-        boxes `[M, 4]` inside the frame and class ids `[M]`, in the same order.
-    """
-    height, width = shape[:2]
-    cut = np.clip(boxes, 0, np.array([height, width, height, width], np.float32))
-    sides, full = cut[:, 2:] - cut[:, :2], boxes[:, 2:] - boxes[:, :2]
-    left = sides.prod(axis=1)
-    # An object smaller than a pixel before the cut is not asked to be larger after it.
-    visible = (sides >= np.minimum(1, full)).all(axis=1) & (left >= MIN_VISIBLE * full.prod(axis=1))
-    kept = (left > 0) & (visible | (class_ids < 0))
-    return cut[kept], class_ids[kept]
-
-
 # --- presets --------------------------------------------------------------------------------
 
 

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from frcnn.data.findings import Finding, clip_box, report
+from frcnn.data.clipping import clip_box
+from frcnn.data.findings import Finding, report
 from frcnn.errors import DatasetError, FrcnnError
 
 _MOST_THREADS = 8  # each holds an image

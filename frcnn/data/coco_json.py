@@ -11,7 +11,8 @@ import os
 from pathlib import Path
 
 from frcnn.data.annotated import annotated_image
-from frcnn.data.findings import Finding, clip_box, header_size, leaves_folder, shown
+from frcnn.data.clipping import clip_box
+from frcnn.data.findings import Finding, header_size, leaves_folder, shown
 from frcnn.errors import DatasetError
 
 

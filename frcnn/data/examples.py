@@ -5,10 +5,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from frcnn.data.augment import keep_visible, resolve
-from frcnn.data.image_io import read_image_size
+from frcnn.config import SQUARE_MODES, Config
+from frcnn.data.augment import resolve
+from frcnn.data.clipping import clip_to_image, has_area, keep_visible
+from frcnn.data.dataset import Dataset
 from frcnn.data.image_meta import compose_image_meta
-from frcnn.data.resize import resize_image, resize_scale
+from frcnn.data.resize import ResizePlan
 from frcnn.errors import ConfigError, DatasetError
 
 
@@ -55,18 +57,15 @@ def load_image_gt(dataset, config, image_id, augment=False, *, augmentation=None
     boxes, class_ids = _load_objects(dataset, config, image_id, image.shape)
     if augmentation is not None:
         image, boxes, class_ids = _augmented(augmentation, image, boxes, class_ids, rng)
-    original_shape = image.shape
-    image, window, scale, _, crop = resize_image(
-        image, min_dim=config.IMAGE_MIN_DIM, max_dim=config.IMAGE_MAX_DIM,
-        min_scale=config.IMAGE_MIN_SCALE, mode=config.IMAGE_RESIZE_MODE, rng=rng)  # fmt: skip
-    boxes, class_ids = _move_boxes(boxes, class_ids, original_shape, image.shape, window, scale,
-                                   crop)
+    plan = ResizePlan.for_training(image.shape, config, rng)
+    boxes, class_ids = _move_boxes(boxes, class_ids, plan)
     if canvas is not None:
-        image = _pad(image, canvas, dataset.image_reference(image_id))
+        plan = _padded_to_canvas(plan, canvas, dataset.image_reference(image_id))
+    molded = plan.apply(image)
     active = np.zeros(config.NUM_CLASSES, np.int32)
     active[dataset.source_class_ids[dataset.image_info[image_id]["source"]]] = 1
-    meta = compose_image_meta(image_id, original_shape, image.shape, window, scale, active)
-    return Example(image, meta, class_ids, boxes)
+    meta = compose_image_meta(image_id, image.shape, molded.shape, plan.window, plan.scale, active)
+    return Example(molded, meta, class_ids, boxes)
 
 
 def check_classes(dataset, config):
@@ -109,9 +108,8 @@ def _load_objects(dataset, config, image_id, image_shape):
         raise DatasetError(f"{name} has an object of the class {class_ids[~known][0]}; allowed are "
                            f"1 to {config.NUM_CLASSES - 1} (NUM_CLASSES less the background), "
                            "negative for crowds.")
-    height, width = image_shape[:2]
-    clipped = np.clip(boxes, 0, np.array([height, width, height, width], np.float32))
-    filled = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    clipped = clip_to_image(boxes, image_shape)
+    filled = has_area(clipped)
     if not filled.all():
         warnings.warn(f"{name}: {(~filled).sum()} boxes are empty or outside the image; dropped.",
                       stacklevel=3)
@@ -137,67 +135,47 @@ def _contiguous(image):
     return pixels.view(image.dtype).reshape(height, width, channels)
 
 
-def _move_boxes(boxes, class_ids, original_shape, shape, window, scale, crop):
-    """Boxes in the resized image: scaled by what was really done to each side, shifted, cut."""
-    height, width = original_shape[:2]
-    if crop is None:
-        top, left, bottom, right = window
-        scaled, shift = (bottom - top, right - left), (top, left)
-    else:
-        scaled = round(height * scale), round(width * scale)
-        shift = (-crop[0], -crop[1])
-    factor = np.array([scaled[0] / height, scaled[1] / width] * 2)
-    moved = (boxes * factor + np.array(shift * 2)).astype(np.float32)
-    if crop is not None:
-        return keep_visible(moved, class_ids, shape)
-    filled = (moved[:, 2:] > moved[:, :2]).all(axis=1)  # a hair's breadth can be lost to rounding
+def _move_boxes(boxes, class_ids, plan):
+    """Boxes and class ids in the molded image, cut where the plan crops."""
+    moved = plan.boxes_to_molded(boxes)
+    if plan.crop is not None:
+        return keep_visible(moved, class_ids, plan.molded_shape)
+    filled = has_area(moved)  # a sliver of a box can be lost to rounding
     return moved[filled], class_ids[filled]
 
 
-def _pad(image, canvas, name):
-    height, width = image.shape[:2]
-    if (height, width) == tuple(canvas):
-        return image
+def _padded_to_canvas(plan, canvas, name):
+    height, width = plan.molded_shape
     if height > canvas[0] or width > canvas[1]:
         raise DatasetError(
             f"{name} is {height}x{width} (height x width) after resizing, larger than the canvas "
             f"{canvas[0]}x{canvas[1]} that all images of the data set share. Its declared size is "
             "wrong, or an augmentation enlarges it; with the latter use the mode 'square'.")
-    padded = np.zeros((*canvas, image.shape[2]), image.dtype)
-    padded[:height, :width] = image
-    return padded
+    return plan.padded_to(*canvas)
 
 
 # --- the canvas of a whole data set ---------------------------------------------------------
 
 
-def common_canvas(dataset, config, turns=False):
+def common_canvas(dataset: Dataset, config: Config, turns: bool = False) -> tuple[int, int]:
     """(height, width) of the molded images of a data set: one for all, so that they stack.
 
     In the modes "square" and "crop" that is the config's IMAGE_SHAPE; in "pad64", "fit64" and
     "none" the largest height and width over the data set, a multiple of 64; with `turns`, for
     images that an augmentation may turn by 90°, the larger of the two for both.
     """
-    if config.IMAGE_RESIZE_MODE in ("square", "crop"):
-        return tuple(int(side) for side in config.IMAGE_SHAPE[:2])
+    if config.IMAGE_RESIZE_MODE in SQUARE_MODES:
+        return int(config.IMAGE_SHAPE[0]), int(config.IMAGE_SHAPE[1])
     sizes = {_image_size(dataset, image_id) for image_id in dataset.image_ids}
-    shapes = [_molded_size(height, width, config) for height, width in sizes]
-    canvas = tuple(max(sides) for sides in zip(*shapes))
-    return (max(canvas),) * 2 if turns else canvas
+    shapes = [ResizePlan.for_detection(size, config).molded_shape for size in sizes]
+    height, width = (max((shape[axis] for shape in shapes), default=0) for axis in (0, 1))
+    return (max(height, width),) * 2 if turns else (height, width)
 
 
-def _image_size(dataset, image_id):
+def _image_size(dataset: Dataset, image_id: int) -> tuple[int, int]:
+    """(height, width) as declared, or from the file's header, or else from the loaded image."""
     info = dataset.image_info[image_id]
     if info.get("height") and info.get("width"):
         return int(info["height"]), int(info["width"])
-    if info["path"]:
-        return tuple(read_image_size(info["path"]))
-    return dataset.load_image(image_id).shape[:2]  # drawn on the fly: no header to ask
-
-
-def _molded_size(height, width, config):
-    scale, mode = 1.0, config.IMAGE_RESIZE_MODE
-    if mode in ("pad64", "fit64"):
-        limit = config.IMAGE_MAX_DIM if mode == "fit64" else None
-        scale = resize_scale(height, width, config.IMAGE_MIN_DIM, limit, config.IMAGE_MIN_SCALE)
-    return tuple(-(-round(side * scale) // 64) * 64 for side in (height, width))
+    height, width = dataset.header_size(image_id) or dataset.load_image(image_id).shape[:2]
+    return height, width

@@ -13,11 +13,6 @@ from typing import NamedTuple
 from frcnn.data.image_io import read_image_size
 from frcnn.errors import DatasetError, FrcnnError
 
-# A box thinner than this after clipping, in pixels, is taken as empty: it cannot be learned.
-MIN_BOX_SIDE = 0.1
-# Boxes that overshoot the image by less than this, in pixels, are clipped without a word.
-CLIP_TOLERANCE = 0.01
-
 _MAX_NAMED = 5  # how many bad items a message names before it only counts them
 _SHORT = reprlib.Repr()
 _SHORT.maxlist = _SHORT.maxdict = 8
@@ -93,32 +88,3 @@ def header_size(path, image_id, findings):
                                 image_id=image_id))
         return None
     return width, height
-
-
-def clip_box(full, width, height, what, findings, **ids):
-    """A box (y1, x1, y2, x2) cut to its image, or None when nothing is left of it.
-
-    Args:
-        full: four finite numbers in pixels.
-        width, height: of the image, in pixels.
-        what: begins the message of a finding, such as "Annotation 3 (image 1): the box [1, 2]".
-        findings: list that repairs are added to.
-        **ids: image_id and annotation_id of the finding.
-    """
-    limits = (height, width, height, width)
-    box = [min(max(value, 0.0), limit) for value, limit in zip(full, limits)]
-
-    def found(kind, text):
-        findings.append(Finding(kind, f"{what} {text}", repairable=True, **ids))
-
-    if min(full[2] - full[0], full[3] - full[1]) < MIN_BOX_SIDE:
-        found("empty or inverted box", "is empty; dropped.")
-        return None
-    if min(box[2] - box[0], box[3] - box[1]) < MIN_BOX_SIDE:
-        found("box outside the image", f"lies outside the image of {width}x{height} pixels; "
-                                       "dropped.")
-        return None
-    if max(abs(a - b) for a, b in zip(full, box)) > CLIP_TOLERANCE:
-        found("box beyond the image's edge", f"reaches beyond the image of {width}x{height} "
-                                             "pixels; clipped.")
-    return box

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from frcnn.data.annotated import AnnotatedDataset, annotated_image
-from frcnn.data.findings import Finding, clip_box, header_size, leaves_folder, shown
+from frcnn.data.clipping import clip_box
+from frcnn.data.findings import Finding, header_size, leaves_folder, shown
 from frcnn.data.voc_xml import XmlError, number, parse, text_of
 from frcnn.errors import DatasetError
 

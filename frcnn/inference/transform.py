@@ -6,7 +6,7 @@ import numpy as np
 
 from frcnn.data.image_meta import compose_image_meta
 from frcnn.data.molding import mold_image
-from frcnn.data.resize import resize_image
+from frcnn.data.resize import ResizePlan, boxes_from_window
 
 
 def mold_inputs(images, config):
@@ -21,27 +21,14 @@ def mold_inputs(images, config):
     """
     molded, metas, windows = [], [], []
     for image in images:
-        resized, window, scale = _whole_image(image, config)
+        plan = ResizePlan.for_detection(image.shape, config)
+        resized = plan.apply(image)
         active = np.zeros(config.NUM_CLASSES, np.int32)
-        metas.append(compose_image_meta(0, image.shape, resized.shape, window, scale, active))
+        metas.append(compose_image_meta(0, image.shape, resized.shape, plan.window, plan.scale,
+                                        active))
         molded.append(mold_image(resized, config))
-        windows.append(window)
+        windows.append(plan.window)
     return molded, metas, windows
-
-
-def _whole_image(image, config):
-    """The image resized as in training, but never cropped; both sides multiples of 64.
-
-    In the mode "crop" training sees random parts at the same scale as "pad64" gives the whole. In
-    the mode "none" zeros are added at the bottom and on the right, as the loader does.
-    """
-    mode = "pad64" if config.IMAGE_RESIZE_MODE == "crop" else config.IMAGE_RESIZE_MODE
-    image, window, scale, _, _ = resize_image(
-        image, min_dim=config.IMAGE_MIN_DIM, max_dim=config.IMAGE_MAX_DIM,
-        min_scale=config.IMAGE_MIN_SCALE, mode=mode)
-    if mode == "none":
-        image = np.pad(image, [(0, -side % 64) for side in image.shape[:2]] + [(0, 0)])
-    return image, window, scale
 
 
 def unmold_detections(detections, original_image_shape, image_shape, window):
@@ -61,9 +48,7 @@ def unmold_detections(detections, original_image_shape, image_shape, window):
     detections = np.asarray(detections, np.float32)
     detections = detections[detections[:, 4] > 0]
     height, width = original_image_shape[:2]
-    y1, x1, y2, x2 = window
-    scale = np.array([height / (y2 - y1), width / (x2 - x1)] * 2)
-    boxes = (detections[:, :4] - [y1, x1, y1, x1]) * scale
+    boxes = boxes_from_window(detections[:, :4], window, original_image_shape)
     boxes = np.clip(boxes, 0, [height, width, height, width]).astype(np.float32)
     has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     return boxes[has_area], detections[has_area, 4].astype(np.int32), detections[has_area, 5]

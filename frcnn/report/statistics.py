@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 
-from frcnn.data.resize import resize_scale
+from frcnn.data.resize import ResizePlan
 from frcnn.evaluate.coco import class_labels, image_ids_of
 
 PERCENTILES = (5, 50, 95)
@@ -75,11 +75,7 @@ def _scale(size, config):
     """The factor by which an image of (width, height) is resized; NaN where that is unknown."""
     if config is None or not all(size):
         return np.nan
-    mode = config.IMAGE_RESIZE_MODE
-    if mode == "none":
-        return 1.0
-    longest = config.IMAGE_MAX_DIM if mode in ("square", "fit64") else None
-    return resize_scale(size[1], size[0], config.IMAGE_MIN_DIM, longest, config.IMAGE_MIN_SCALE)
+    return ResizePlan.for_detection((size[1], size[0]), config).scale
 
 
 def _joined(arrays):

@@ -1,4 +1,4 @@
-"""Presets, the rule for boxes that leave the frame, and what `augmentation=` may be."""
+"""Presets, and what `augmentation=` may be."""
 
 import numpy as np
 import pytest
@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from frcnn.data import augment
+from frcnn.data.clipping import keep_visible
 from frcnn.errors import ConfigError
 
 # --- flip -----------------------------------------------------------------------------------
@@ -55,7 +56,7 @@ def test_the_microscopy_preset_moves_boxes_with_what_they_surround(seed, channel
     assert class_ids.tolist() == [-3]
     np.testing.assert_array_equal(image, before)
     assert boxes.tolist() == [[y1, x1, y2, x2]]
-    cut, _ = augment.keep_visible(moved_boxes, class_ids, moved.shape)
+    cut, _ = keep_visible(moved_boxes, class_ids, moved.shape)
     smooth = moved[..., 0].astype(float)
     bright = smooth > (smooth.min() + smooth.max()) / 2
     if len(cut) and (cut[0, 2:] - cut[0, :2] > 4).all():
@@ -79,7 +80,7 @@ def test_the_microscopy_preset_draws_all_that_it_promises():
         tints.append(corner[..., 0].mean() - corner[..., 2].mean())
         noise.append(corner[..., 1].std())
     assert len(positions) >= 8  # shifted without being scaled counts for more
-    assert min(sizes) < 0.7 and max(sizes) > 1.45 and 110 < sum(each != 1 for each in sizes) < 190
+    assert min(sizes) < 0.7 and max(sizes) > 1.45 and 110 < sum(size != 1 for size in sizes) < 190
     assert max(means) - min(means) > 30
     assert min(tints) < -6 and max(tints) > 6
     assert sum(value < 0.01 for value in noise) > 100 and max(noise) > 4
@@ -102,57 +103,6 @@ def test_the_microscopy_preset_without_objects():
         _, boxes, class_ids = augment.microscopy(
             image, np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.random.default_rng(seed))
         assert boxes.shape == (0, 4) and len(class_ids) == 0
-
-
-# --- boxes that leave the frame -------------------------------------------------------------
-
-
-def test_the_rule_for_boxes_that_leave_the_frame():
-    boxes = np.float32([
-        [10, 10, 20, 20],  # inside
-        [-5, 10, 5, 20],  # half of it left
-        [-8, 10, 2, 20],  # a fifth left: dropped
-        [-8, 10, 2, 20],  # the same, a crowd: stays, cut
-        [-9.5, 0, 0.5, 9],  # half a pixel left: dropped
-        [200, 10, 210, 20],  # gone
-        [-9, -9, -1, -1],  # gone, a crowd
-        [30, 30, 30.4, 30.4],  # smaller than a pixel, but whole
-    ])
-    class_ids = np.array([1, 2, 3, -3, 1, 1, -1, 4], np.int32)
-    kept, kept_ids = augment.keep_visible(boxes, class_ids, (100, 100, 3))
-    assert kept_ids.tolist() == [1, 2, -3, 4]
-    np.testing.assert_array_equal(kept, np.float32([
-        [10, 10, 20, 20], [0, 10, 5, 20], [0, 10, 2, 20], [30, 30, 30.4, 30.4]]))
-
-
-def test_no_boxes_stay_no_boxes():
-    boxes, class_ids = augment.keep_visible(np.zeros((0, 4), np.float32), np.zeros(0, int), (9, 9))
-    assert boxes.shape == (0, 4) and class_ids.shape == (0,)
-
-
-# Sides of billionths of a pixel would make areas that float32 cannot tell from none.
-SIDES = st.just(0.0) | st.floats(2**-10, 100, width=32)
-
-
-@given(st.lists(st.tuples(*[st.floats(-150, 150, width=32)] * 2, *[SIDES] * 2, st.booleans()),
-                max_size=8),
-       st.integers(1, 100), st.integers(1, 100))
-@settings(max_examples=100, deadline=None)
-def test_what_is_kept_lies_inside_and_was_visible(items, height, width):
-    boxes = np.float32([[y, x, y + h, x + w] for y, x, h, w, _ in items]).reshape(-1, 4)
-    class_ids = np.array([-1 - n if item[4] else n + 1 for n, item in enumerate(items)], int)
-    kept, kept_ids = augment.keep_visible(boxes, class_ids, (height, width))
-    assert (kept[:, :2] >= 0).all() and (kept[:, 2:] <= [height, width]).all()
-    assert (kept[:, 2:] > kept[:, :2]).all()
-    inside = {}
-    for (y1, x1, y2, x2), class_id in zip(boxes.astype(float), class_ids):
-        left = max(0, min(y2, height) - max(y1, 0)) * max(0, min(x2, width) - max(x1, 0))
-        inside[class_id] = left / ((y2 - y1) * (x2 - x1)) if left > 0 else 0
-    for class_id, share in inside.items():
-        if share == 1 or (class_id < 0 and share > 1e-3):
-            assert class_id in kept_ids
-        if class_id in kept_ids:
-            assert share > (0 if class_id < 0 else 0.2499)
 
 
 # --- choosing -------------------------------------------------------------------------------
