@@ -70,7 +70,7 @@ def clip_to_image(boxes: Boxes, shape: Shape) -> Boxes:
 
 def has_area(boxes: Boxes) -> BoolArray:
     """Which of the boxes `[N, 4]` are neither empty nor inverted, `[N]`."""
-    return (boxes[:, 2:] > boxes[:, :2]).all(axis=1)
+    return (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
 def keep_visible(boxes: Boxes, class_ids: ClassIds, shape: Shape) -> tuple[Boxes, ClassIds]:

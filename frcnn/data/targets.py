@@ -1,26 +1,39 @@
 """Training targets on the host: for the RPN, and for the head when it trains on random RoIs.
 
 Ren et al., "Faster R-CNN" (2015), sections 3.1.2 and 3.1.3, give the rules for the RPN; Girshick,
-"Fast R-CNN" (2015), section 2.3, those for the head.
+"Fast R-CNN" (2015), section 2.3, those for the head. The head's thresholds here are also those of
+`frcnn.network.roi_targets`, which does the same inside the graph.
 """
+
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 
+from frcnn.arrays import Array, Boxes, ClassIds, Deltas, FloatArray, IntArray, Seed, Shape
+from frcnn.config import Config
 from frcnn.geometry.anchors import anchor_levels, pyramid_anchors
 from frcnn.geometry.boxes import box_areas, box_refinement, compute_overlaps, trim_zeros
 
-RPN_POSITIVE_IOU = 0.7
-RPN_NEGATIVE_IOU = 0.3
-ROI_POSITIVE_IOU = 0.5
-# What overlaps a crowd region this much may be one of its objects, and is no negative.
+RPN_POSITIVE_IOU = 0.7  # an anchor with at least this IoU with an object is positive
+RPN_NEGATIVE_IOU = 0.3  # one below this with every object is negative
+ROI_POSITIVE_IOU = 0.5  # an RoI with at least this IoU with an object is positive, else negative
+# A box that overlaps a crowd region this much may be one of its objects, so it is not a negative.
 CROWD_IOU = 0.001
+
+# One anchor level: (rows, columns, anchors a cell), see `anchor_levels`.
+_Level: TypeAlias = tuple[int, int, int]
+# The anchors that may overlap box number n, as an index into the level, and their IoU with it.
+_BoxOverlaps: TypeAlias = tuple[int, Any, FloatArray]
 
 
 # --- region proposal network ----------------------------------------------------------------
 
 
-def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=None):
-    """Which anchors are objects, which are background, and how the former should move.
+def build_rpn_targets(image_shape: Shape, anchors: FloatArray, gt_class_ids: ClassIds,
+                      gt_boxes: Boxes, config: Config, rng: Seed = None,
+                      ) -> tuple[IntArray, FloatArray]:
+    """Which anchors are objects, which are background, and the deltas of the former.
 
     An anchor is positive when its IoU with an object is at least 0.7, or when no anchor has a
     better one with that object (all that tie are positive); negative when its IoU is below 0.3
@@ -33,7 +46,7 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
     Args:
         image_shape: `(height, width, ...)` of the molded image.
         anchors: `[A, 4]` float64 pixels, as `pyramid_anchors(config, image_shape)` gives them;
-            others work too, more slowly. Float64, since ties between anchors decide.
+            others work too, more slowly. Float64, since rounding would break ties between anchors.
         gt_class_ids: `[N]` integers, negative for crowd regions, 0 for padding.
         gt_boxes: `[N, 4]` pixels.
         config: for the anchors' layout, `RPN_TRAIN_ANCHORS_PER_IMAGE` and `RPN_BBOX_STD_DEV`.
@@ -46,9 +59,9 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
             most; zeros after them.
     """
     anchors = np.asarray(anchors, np.float64)
-    gt_class_ids, gt_boxes = np.asarray(gt_class_ids), np.asarray(gt_boxes, np.float64)
-    gt_boxes = gt_boxes.reshape(-1, 4)
-    objects, crowds = gt_boxes[gt_class_ids > 0], gt_boxes[gt_class_ids < 0]
+    gt_class_ids = np.asarray(gt_class_ids)
+    true_boxes = np.asarray(gt_boxes, np.float64).reshape(-1, 4)
+    objects, crowds = true_boxes[gt_class_ids > 0], true_boxes[gt_class_ids < 0]
     levels = _levels_of(anchors, image_shape, config)
 
     iou, owner, best_anchors = _match(anchors, objects, levels)
@@ -69,14 +82,15 @@ def build_rpn_targets(image_shape, anchors, gt_class_ids, gt_boxes, config, rng=
     return match, bbox
 
 
-def _levels_of(anchors, image_shape, config):
+def _levels_of(anchors: FloatArray, image_shape: Shape, config: Config) -> list[_Level] | None:
     """The layout of the anchors, or None when they are not those of the config."""
     expected = pyramid_anchors(config, image_shape)
     same = anchors is expected or np.array_equal(anchors, expected)
     return anchor_levels(config, image_shape) if same else None
 
 
-def _match(anchors, boxes, levels):
+def _match(anchors: FloatArray, boxes: FloatArray, levels: list[_Level] | None,
+           ) -> tuple[FloatArray, IntArray, IntArray]:
     """Finds each anchor's best box and each box's best anchors.
 
     Returns:
@@ -103,11 +117,11 @@ def _match(anchors, boxes, levels):
     return iou, owner, np.concatenate([np.zeros(0, int), *best_anchors])
 
 
-def _overlaps_by_level(anchors, boxes, levels):
+def _overlaps_by_level(anchors: FloatArray, boxes: FloatArray, levels: list[_Level] | None,
+                       ) -> Iterator[tuple[slice, tuple[int, ...], Iterable[_BoxOverlaps]]]:
     """Yields `(slice of the anchors, its shape, ((box, cells, IoU of the cells), ...))`.
 
-    Only cells around a box are computed. The numbers are the very ones that `compute_overlaps`
-    gives, to the last bit.
+    Only cells around a box are computed. The values are those of `compute_overlaps`, to the bit.
     """
     if levels is None:
         yield slice(None), (len(anchors),), (
@@ -121,7 +135,7 @@ def _overlaps_by_level(anchors, boxes, levels):
         yield level, shape, _grid_overlaps(anchors[level].reshape(*shape, 4), boxes)
 
 
-def _grid_overlaps(grid, boxes):
+def _grid_overlaps(grid: FloatArray, boxes: FloatArray) -> Iterator[_BoxOverlaps]:
     """Overlaps on a regular grid `[rows, columns, K, 4]`, where heights and widths separate."""
     heights, row_overlaps = _extents(grid[:, 0, :, 0], grid[:, 0, :, 2], boxes[:, 0], boxes[:, 2])
     widths, column_overlaps = _extents(grid[0, :, :, 1], grid[0, :, :, 3], boxes[:, 1], boxes[:, 3])
@@ -137,23 +151,24 @@ def _grid_overlaps(grid, boxes):
         yield number, (rows, columns), np.divide(overlap, union, out=overlap)
 
 
-def _extents(starts, stops, box_starts, box_stops):
+def _extents(starts: FloatArray, stops: FloatArray, box_starts: FloatArray,
+             box_stops: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Lengths `[cells, K]` along one axis, and overlaps `[N, cells, K]` with N boxes."""
     overlaps = np.minimum(stops, box_stops[:, None, None])
     overlaps -= np.maximum(starts, box_starts[:, None, None])
     return stops - starts, np.maximum(overlaps, 0, out=overlaps)
 
 
-def _ranges(overlaps):
+def _ranges(overlaps: FloatArray) -> list[slice]:
     """For each box, the slice of the cells that overlap it; slice(0, 0) if there are none."""
-    hit = (overlaps > 0).any(axis=2)
+    hit = np.asarray((overlaps > 0).any(axis=2))
     first = hit.argmax(axis=1)
     last = hit.shape[1] - hit[:, ::-1].argmax(axis=1)
     return [slice(a, b) if some else slice(0, 0)
-            for a, b, some in zip(first, last, hit.any(axis=1), strict=True)]
+            for a, b, some in zip(first, last, np.asarray(hit.any(axis=1)), strict=True)]
 
 
-def _thin_out(match, value, limit, rng):
+def _thin_out(match: IntArray, value: int, limit: int, rng: np.random.Generator) -> IntArray:
     """Makes random anchors neutral until at most `limit` match `value`; returns those left."""
     chosen = np.flatnonzero(match == value)
     if len(chosen) > limit:
@@ -166,11 +181,13 @@ def _thin_out(match, value, limit, rng):
 # --- head, on random RoIs -------------------------------------------------------------------
 
 
-def generate_random_rois(image_shape, count, gt_class_ids, gt_boxes, rng=None):
+def generate_random_rois(image_shape: Shape, count: int, gt_class_ids: ClassIds, gt_boxes: Boxes,
+                         rng: Seed = None) -> IntArray:
     """Random boxes to train the head without an RPN: 90 % around the objects, 10 % anywhere.
 
     Around an object means within its box grown by its own height and width on each side. The
-    objects take turns. Without objects, all boxes are drawn anywhere; crowd regions are none.
+    objects are used in turn. Without objects, all boxes are drawn anywhere; crowd regions do not
+    count as objects.
 
     Args:
         image_shape: `(height, width, ...)` of the molded image.
@@ -203,13 +220,15 @@ def generate_random_rois(image_shape, count, gt_class_ids, gt_boxes, rng=None):
     return np.concatenate(corners, axis=1).astype(np.int32)
 
 
-def build_detection_targets(rpn_rois, gt_class_ids, gt_boxes, config, rng=None):
+def build_detection_targets(rpn_rois: Array, gt_class_ids: ClassIds, gt_boxes: Boxes,
+                            config: Config, rng: Seed = None) -> tuple[Array, ClassIds, Deltas]:
     """Draws the RoIs that the head trains on, with their classes and deltas.
 
-    An RoI is positive when its IoU with an object is at least 0.5, else negative, unless it lies
-    on a crowd region. At most `int(T * ROI_POSITIVE_RATIO)` of the T = `TRAIN_ROIS_PER_IMAGE` are
-    positive; the rest are negatives, repeated when they are few. Where there is no negative
-    at all, zeros fill up, which count as background. Without objects, all are negative.
+    An RoI is positive when its IoU with an object is at least 0.5, else negative, unless it
+    overlaps a crowd region. At most `int(T * ROI_POSITIVE_RATIO)` of the T =
+    `TRAIN_ROIS_PER_IMAGE` are positive; the rest are negatives, repeated when they are few.
+    Without any negative, the rest are zeros, which count as background. Without objects, all are
+    negative.
 
     Args:
         rpn_rois: `[R, 4]` pixels; rows of zeros are padding.
@@ -227,20 +246,18 @@ def build_detection_targets(rpn_rois, gt_class_ids, gt_boxes, config, rng=None):
     rng, total = np.random.default_rng(rng), config.TRAIN_ROIS_PER_IMAGE
     candidates = trim_zeros(np.asarray(rpn_rois).reshape(-1, 4))
     gt_class_ids = np.asarray(gt_class_ids)
-    gt_boxes = np.asarray(gt_boxes, np.float64).reshape(-1, 4)
-    classes, objects = gt_class_ids[gt_class_ids > 0], gt_boxes[gt_class_ids > 0]
+    true_boxes = np.asarray(gt_boxes, np.float64).reshape(-1, 4)
+    classes, objects = gt_class_ids[gt_class_ids > 0], true_boxes[gt_class_ids > 0]
 
     overlaps = compute_overlaps(candidates.astype(np.float64), objects)
     iou = overlaps.max(axis=1, initial=0)
-    crowd_iou = compute_overlaps(candidates.astype(np.float64), gt_boxes[gt_class_ids < 0])
+    crowd_iou = compute_overlaps(candidates.astype(np.float64), true_boxes[gt_class_ids < 0])
     positive = np.flatnonzero(iou >= ROI_POSITIVE_IOU)
-    negative = np.flatnonzero((iou < ROI_POSITIVE_IOU)
-                              & (crowd_iou < CROWD_IOU).all(axis=1))
+    negative = np.flatnonzero((iou < ROI_POSITIVE_IOU) & (crowd_iou < CROWD_IOU).all(axis=1))
     limit = int(total * config.ROI_POSITIVE_RATIO)
     positive = rng.permutation(positive)[:limit]
-    negative = _draw(negative, total - len(positive), rng)
 
-    chosen = np.concatenate([positive, negative])
+    chosen = np.concatenate([positive, _draw(negative, total - len(positive), rng)])
     rois = np.zeros((total, 4), candidates.dtype)
     rois[: len(chosen)] = candidates[chosen]
     class_ids = np.zeros(total, np.int32)
@@ -253,9 +270,9 @@ def build_detection_targets(rpn_rois, gt_class_ids, gt_boxes, config, rng=None):
     return rois, class_ids, bboxes
 
 
-def _draw(values, count, rng):
+def _draw(values: IntArray, count: int, rng: np.random.Generator) -> IntArray:
     """`count` of the values in random order; repeats some once all are taken."""
     drawn = rng.permutation(values)[:count]
     if 0 < len(drawn) < count:
-        drawn = np.concatenate([drawn, rng.choice(drawn, count - len(drawn))])
+        return np.concatenate([drawn, rng.choice(drawn, count - len(drawn))])
     return drawn

@@ -3,11 +3,8 @@
 import keras
 from keras import ops
 
+from frcnn.data.targets import CROWD_IOU, ROI_POSITIVE_IOU
 from frcnn.network import ops as frcnn_ops
-
-POSITIVE_IOU = 0.5
-# A proposal that touches a crowd region this much says nothing, so it is no negative.
-CROWD_IOU = 0.001
 
 
 class DetectionTargetLayer(keras.layers.Layer):
@@ -95,8 +92,8 @@ def _label(proposals, gt_class_ids, gt_boxes):
     best = ops.max(overlaps, axis=2)
 
     is_proposal = ops.any(ops.not_equal(proposals, 0.0), axis=2)
-    positive = ops.logical_and(is_proposal, best >= POSITIVE_IOU)
-    negative = ops.logical_and(is_proposal, best < POSITIVE_IOU)
+    positive = ops.logical_and(is_proposal, best >= ROI_POSITIVE_IOU)
+    negative = ops.logical_and(is_proposal, best < ROI_POSITIVE_IOU)
     return positive, ops.logical_and(negative, crowd < CROWD_IOU), overlaps
 
 
