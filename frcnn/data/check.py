@@ -1,27 +1,34 @@
-"""The pass over a whole data set that finds what would spoil a training: images and their boxes.
+"""The check of a whole data set before training: unusable images, and boxes that do not fit them.
 
-What is wrong in an annotation file is found when it is read; see `annotations` and `voc`.
+What is wrong in an annotation file is found when it is read; see `coco_json` and `voc_folder`.
 """
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
 
+from frcnn.arrays import Array
 from frcnn.data.clipping import clip_box
 from frcnn.data.findings import Finding, report
 from frcnn.errors import DatasetError, FrcnnError
 
+if TYPE_CHECKING:  # dataset.py imports this module
+    from frcnn.data.dataset import Dataset
+
 _MOST_THREADS = 8  # each holds an image
 
 
-def check_images(dataset, *, decode=True, progress=False):
-    """Looks at every image of a data set, and at the boxes that it gives for it.
+def check_images(dataset: "Dataset", *, decode: bool | int = True,
+                 progress: bool = False) -> list[tuple[int, Finding]]:
+    """Checks every image of a data set, and the boxes that the data set has for it.
 
     Args:
         dataset: a prepared `Dataset`.
-        decode, progress: see `Dataset.check`.
+        decode: see `Dataset.check`.
+        progress: see `Dataset.check`.
 
     Returns:
         list of (internal image id, `Finding`), in the order of the images.
@@ -29,31 +36,33 @@ def check_images(dataset, *, decode=True, progress=False):
     count = dataset.num_images
     whole = decode if type(decode) is int else count if decode else 0
 
-    def look(image_id):
+    def check(image_id: int) -> list[tuple[int, Finding]]:
         return [(image_id, finding)
-                for finding in _look(dataset, image_id, decode=image_id < whole)]
+                for finding in _check_image(dataset, image_id, decode=image_id < whole)]
 
-    found = []
+    found: list[tuple[int, Finding]] = []
     with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-        bar = tqdm(pool.map(look, range(count)), total=count, desc="check", unit="image",
+        bar = tqdm(pool.map(check, range(count)), total=count, desc="check", unit="image",
                    leave=False, delay=2, disable=not progress)
         try:
             for findings in bar:
                 found.extend(findings)
-        except BaseException:  # Ctrl-C among them: do not go on through the rest first
+        except BaseException:  # Ctrl-C among them: do not check the rest first
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return found
 
 
-def settle_images(dataset, *, skip_bad=False, decode=True, progress=False):
-    """Checks the images before training: an error for the bad ones, or goes on without them.
+def settle_images(dataset: "Dataset", *, skip_bad: bool = False, decode: bool | int = True,
+                  progress: bool = False) -> None:
+    """Checks the images before training: raises for the bad ones, or leaves them out.
 
     Args:
-        dataset: a prepared `Dataset`; with `skip_bad` its images are numbered anew where some are
+        dataset: a prepared `Dataset`; with `skip_bad` its images are renumbered where some are
             left out.
         skip_bad: whether to leave bad images out, with a warning that counts them.
-        decode, progress: see `Dataset.check`.
+        decode: see `Dataset.check`.
+        progress: see `Dataset.check`.
 
     Raises:
         DatasetError: an image cannot be used, or, with `skip_bad`, none is left.
@@ -70,40 +79,40 @@ def settle_images(dataset, *, skip_bad=False, decode=True, progress=False):
 # --- one image ------------------------------------------------------------------------------
 
 
-def _look(dataset, image_id, decode):
-    """The findings on one image."""
+def _check_image(dataset: "Dataset", image_id: int, decode: bool) -> list[Finding]:
+    """The findings on one image and its boxes."""
     info = dataset.image_info[image_id]
-    ids = {"image_id": info["id"]}
-    name = f"Image {info['id']}"
+    source_id, name = info["id"], f"Image {info['id']}"
     try:
         shape = _image_shape(dataset, image_id, decode)
     except FileNotFoundError as error:
-        return [Finding("image missing", f"{name}: {error}", **ids)]
+        return [Finding("image missing", f"{name}: {error}", image_id=source_id)]
     except (FrcnnError, OSError) as error:
-        return [Finding("image unreadable", f"{name}: {error}", **ids)]
+        return [Finding("image unreadable", f"{name}: {error}", image_id=source_id)]
     declared = (info.get("height"), info.get("width"))
     name = f"{name} ({dataset.image_reference(image_id)})"
     if shape is not None and None not in declared and shape != declared:
         return [Finding("image of another size", f"{name} has {shape[1]}x{shape[0]} pixels "
                         f"(width x height, upright), but {declared[1]}x{declared[0]} are "
                         "declared: its boxes may be off. Correct the declared size and the boxes, "
-                        "or put the right image there.", **ids)]
-    return _look_at_boxes(dataset, image_id, name, shape or declared)
+                        "or put the right image there.", image_id=source_id)]
+    return _check_boxes(dataset, image_id, name, shape or declared)
 
 
-def _image_shape(dataset, image_id, decode):
-    """(height, width) of an image; None when only decoding would tell."""
+def _image_shape(dataset: "Dataset", image_id: int, decode: bool) -> tuple[int, int] | None:
+    """(height, width) of an image; None when it has to be decoded for that."""
     if decode:
         shape = np.shape(dataset.load_image(image_id))
         if len(shape) not in (2, 3) or 0 in shape:
             raise DatasetError(f"it is loaded with the shape {shape}; images are [height, width, "
                                "channels].")
-        return shape[:2]
+        return shape[0], shape[1]
     return dataset.header_size(image_id)
 
 
-def _look_at_boxes(dataset, image_id, name, shape):
-    """The findings on the boxes of one image of that (height, width), which may be unknown."""
+def _check_boxes(dataset: "Dataset", image_id: int, name: str,
+                 shape: tuple[int | None, int | None]) -> list[Finding]:
+    """The findings on the boxes of one image of that (height, width), None where unknown."""
     source_id = dataset.image_info[image_id]["id"]
     try:
         boxes, class_ids = dataset.load_boxes(image_id)
@@ -112,10 +121,10 @@ def _look_at_boxes(dataset, image_id, name, shape):
             raise DatasetError(f"there are {len(boxes)} boxes and {len(class_ids)} class ids.")
     except FrcnnError as error:
         return [Finding("bad boxes", f"{name}: {error}", image_id=source_id)]
-    findings = []
+    findings: list[Finding] = []
     height, width = (np.inf if side is None else side for side in shape)
     for place, (box, class_id) in enumerate(zip(boxes.tolist(), class_ids.tolist())):
-        ids = {"image_id": source_id, "annotation_id": place}
+        ids: dict[str, Any] = {"image_id": source_id, "annotation_id": place}
         what = f"{name}, object {place}: the box {box} (y1, x1, y2, x2)"
         if not 0 < abs(class_id) < dataset.num_classes:
             findings.append(Finding("unknown class", f"{name}, object {place} is of the class "
@@ -128,7 +137,7 @@ def _look_at_boxes(dataset, image_id, name, shape):
     return findings
 
 
-def _as_numbers(values, shape):
+def _as_numbers(values: Any, shape: tuple[int, ...]) -> Array:
     """An array `[N, *shape]` of numbers; `[0, *shape]` of anything empty."""
     try:
         values = np.asarray(values)

@@ -1,7 +1,10 @@
 """Data sets in COCO's layout: `annotations/instances_<subset>.json`, images in `<subset>/`."""
 
 import os
+from collections.abc import Collection
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from frcnn.data.annotated import AnnotatedDataset
 from frcnn.data.coco_json import read_coco
@@ -13,7 +16,9 @@ class CocoDataset(AnnotatedDataset):
     `source` of its own, then `prepare(class_map)`.
     """
 
-    def load_coco(self, dataset_dir, subset, class_ids=None, *, source="coco", skip_bad=False):
+    def load_coco(self, dataset_dir: str | PathLike[str], subset: str,
+                  class_ids: Collection[int] | None = None, *, source: str = "coco",
+                  skip_bad: bool = False) -> None:
         """Adds one subset in COCO's layout: `DIR/annotations/instances_<subset>.json`, images in
         `DIR/<subset>/`. Several can be loaded, then `prepare()`.
 
@@ -41,23 +46,18 @@ class CocoDataset(AnnotatedDataset):
             categories = _select(categories, class_ids, annotation_path)
         self._add(source, categories, images, annotation_path, class_ids is not None)
 
-    @classmethod
-    def from_folder(cls, dataset_dir, subset, **options):
-        """A data set with one subset loaded and prepared; options and errors as in `load_coco`."""
-        dataset = cls()
-        dataset.load_coco(dataset_dir, subset, **options)
-        dataset.prepare()
-        return dataset
+    def _load_subset(self, dataset_dir: str | PathLike[str], subset: str, **options: Any) -> None:
+        self.load_coco(dataset_dir, subset, **options)
 
 
-def coco_subsets(folder):
-    """Names of the subsets of a folder (a Path) in COCO's layout, sorted."""
+def coco_subsets(dataset_dir: str | PathLike[str]) -> list[str]:
+    """Names of the subsets of a folder in COCO's layout, sorted; none in another layout."""
     return sorted(path.stem[len("instances_"):]
-                  for path in (folder / "annotations").glob("instances_*.json"))
+                  for path in (Path(dataset_dir) / "annotations").glob("instances_*.json"))
 
 
-def _coco_paths(dataset_dir, subset):
-    """Paths of the annotation file and the images' folder, both there."""
+def _coco_paths(dataset_dir: str | PathLike[str], subset: str) -> tuple[str, str]:
+    """Paths of the annotation file and of the images' folder, which both exist."""
     folder = Path(dataset_dir)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no data set folder {folder}. Give the folder that "
@@ -74,7 +74,8 @@ def _coco_paths(dataset_dir, subset):
     return os.fspath(annotation_path), os.fspath(folder / subset)
 
 
-def _select(categories, class_ids, path):
+def _select(categories: dict[int, str], class_ids: Collection[int], path: str) -> dict[int, str]:
+    """The categories with these ids; raises DatasetError for an id that is not among them."""
     unknown = [class_id for class_id in class_ids if class_id not in categories]
     if unknown:
         raise DatasetError(f"{path} has no category {unknown[0]!r}; its categories are "

@@ -1,22 +1,28 @@
 """Reading a COCO annotation file with plain `json`, and finding everything that is wrong in it.
 
-Nothing here opens an image's pixels. What a file holds is returned together with a list of
-`Finding`s, so that a loader can stop at the first serious one and a check can list them all.
+No pixels are decoded here. What a file holds is returned together with a list of `Finding`s, so
+that a loader can stop at the first serious one and a check can list them all.
 """
 
 import collections
 import json
 import math
 import os
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from os import PathLike
+from typing import Any, TypeAlias, TypeGuard
 
-from frcnn.data.annotated import annotated_image
+from frcnn.data.annotated import AnnotatedImage, AnnotatedObject, annotated_image
 from frcnn.data.clipping import clip_box
-from frcnn.data.findings import Finding, header_size, leaves_folder, shown
+from frcnn.data.findings import Finding, leaves_folder, shown, size_from_header
 from frcnn.errors import DatasetError
 
+_Entry: TypeAlias = dict[str, Any]  # one JSON object of a list
+_ImageEntry: TypeAlias = tuple[int, str, int, int]  # id, path, width, height
 
-def read_coco(annotation_path, image_dir):
+
+def read_coco(annotation_path: str | PathLike[str], image_dir: str | PathLike[str],
+              ) -> tuple[dict[int, str], list[AnnotatedImage], list[Finding]]:
     """Reads one COCO annotation file.
 
     Args:
@@ -35,9 +41,9 @@ def read_coco(annotation_path, image_dir):
     content = _read_json(annotation_path)
     sections = {name: _section(content, name, annotation_path)
                 for name in ("images", "annotations", "categories")}
-    findings = []
+    findings: list[Finding] = []
     categories = _read_categories(sections["categories"], findings)
-    images = _read_images(sections["images"], Path(image_dir), findings)
+    images = _read_images(sections["images"], image_dir, findings)
     objects = _read_annotations(sections["annotations"], images, categories, findings)
     return categories, [annotated_image(*entry, objects.get(image_id, ()))
                         for image_id, entry in images.items()], findings
@@ -46,7 +52,7 @@ def read_coco(annotation_path, image_dir):
 # --- the file -------------------------------------------------------------------------------
 
 
-def _read_json(path):
+def _read_json(path: str | PathLike[str]) -> _Entry:
     try:
         with open(path, encoding="utf-8-sig") as file:
             content = json.load(file)
@@ -67,7 +73,7 @@ def _read_json(path):
     return content
 
 
-def _section(content, name, path):
+def _section(content: _Entry, name: str, path: str | PathLike[str]) -> list[Any]:
     if name not in content:
         raise DatasetError(f"{path} has no '{name}'. A COCO annotation file has the lists images, "
                            "annotations and categories; is this one of another format?")
@@ -79,7 +85,8 @@ def _section(content, name, path):
     return content[name]
 
 
-def _entries(section, name, findings):
+def _entries(section: list[Any], name: str,
+             findings: list[Finding]) -> Iterator[tuple[int, _Entry]]:
     """The entries of a list that are objects, with their place in it."""
     for place, entry in enumerate(section):
         if isinstance(entry, dict):
@@ -93,8 +100,9 @@ def _entries(section, name, findings):
 # --- categories -----------------------------------------------------------------------------
 
 
-def _read_categories(section, findings):
-    categories = {}
+def _read_categories(section: list[Any], findings: list[Finding]) -> dict[int, str]:
+    """`{category id: name}` of the usable categories, by ascending id."""
+    categories: dict[int, str] = {}
     for place, entry in _entries(section, "categories", findings):
         category_id, name = as_id(entry.get("id")), entry.get("name")
         problem = None
@@ -108,13 +116,13 @@ def _read_categories(section, findings):
             problem = f"Category {category_id} has the name {shown(name)}; give it a text."
         if problem:
             findings.append(Finding("bad category", problem))
-        else:
+        elif category_id is not None and isinstance(name, str):
             categories[category_id] = name.strip()
-    return _tell_apart(dict(sorted(categories.items())), findings)
+    return _with_distinct_names(dict(sorted(categories.items())), findings)
 
 
-def _tell_apart(categories, findings):
-    """Adds the id to names that several categories share, so that results can be told apart."""
+def _with_distinct_names(categories: dict[int, str], findings: list[Finding]) -> dict[int, str]:
+    """Adds the id to names that several categories share, so that results are unambiguous."""
     counts = collections.Counter(categories.values())
     shared = sorted(name for name, count in counts.items() if count > 1)
     if shared:
@@ -128,22 +136,25 @@ def _tell_apart(categories, findings):
 # --- images ---------------------------------------------------------------------------------
 
 
-def _read_images(section, image_dir, findings):
+def _read_images(section: list[Any], image_dir: str | PathLike[str],
+                 findings: list[Finding]) -> dict[int, _ImageEntry]:
     """`{image id: (id, path, width, height)}` of the usable images."""
-    images, missing, names = {}, [], {}
+    images: dict[int, _ImageEntry] = {}
+    missing: list[tuple[int, str]] = []
+    names: dict[int | None, Any] = {}
     for place, entry in _entries(section, "images", findings):
         image_id, name = as_id(entry.get("id")), entry.get("file_name")
         if image_id is not None and image_id in names:
             findings.append(_second_image(image_id, names[image_id], name))
             if names[image_id] != name:
-                images.pop(image_id, None)  # whose its annotations are cannot be known
+                images.pop(image_id, None)  # its annotations may belong to either
             continue
         names[image_id] = name
         problem = _image_problem(place, entry, image_id)
-        if problem:
+        if problem or image_id is None:
             findings.append(Finding("bad image entry", problem, image_id=image_id))
             continue
-        path = os.path.join(image_dir, name)
+        path = os.path.join(image_dir, str(name))
         if not os.path.isfile(path):
             missing.append((image_id, path))
             continue
@@ -156,7 +167,8 @@ def _read_images(section, image_dir, findings):
     return images
 
 
-def _second_image(image_id, first_name, name):
+def _second_image(image_id: int, first_name: object, name: object) -> Finding:
+    """The finding on an image id that occurs again."""
     if name == first_name:
         return Finding("image listed twice", f"Image {image_id} ({shown(name)}) is listed twice in "
                        "'images'; taken once.", repairable=True, image_id=image_id)
@@ -164,7 +176,8 @@ def _second_image(image_id, first_name, name):
                    f"({shown(first_name)} and {shown(name)}); ids must differ.", image_id=image_id)
 
 
-def _image_problem(place, entry, image_id):
+def _image_problem(place: int, entry: _Entry, image_id: int | None) -> str:
+    """What makes an entry of 'images' unusable; empty when it is usable."""
     name = entry.get("file_name")
     if image_id is None:
         return f"Entry {place} of 'images' ({shown(name)}) has the id {shown(entry.get('id'))}; " \
@@ -179,37 +192,40 @@ def _image_problem(place, entry, image_id):
         if value is not None and not (_is_number(value) and value >= 1 and value == int(value)):
             return f"Image {image_id} ({name}) has the {key} {shown(value)}; give a whole number " \
                    "of pixels, or leave it out."
-    return None
+    return ""
 
 
-def _image_size(entry, path, image_id, findings):
-    """(width, height) as declared, or else as the image's header has it; None when unreadable."""
+def _image_size(entry: _Entry, path: str, image_id: int,
+                findings: list[Finding]) -> tuple[int, int] | None:
+    """(width, height) as declared, or else from the image's header; None when unreadable."""
     if entry.get("width") is not None and entry.get("height") is not None:
         return int(entry["width"]), int(entry["height"])
-    return header_size(path, image_id, findings)
+    return size_from_header(path, image_id, findings)
 
 
 # --- annotations ----------------------------------------------------------------------------
 
 
-def _read_annotations(section, images, categories, findings):
+def _read_annotations(section: list[Any], images: dict[int, _ImageEntry],
+                      categories: dict[int, str],
+                      findings: list[Finding]) -> Mapping[int, list[AnnotatedObject]]:
     """`{image id: [(box, category id, crowd), ...]}`; boxes clipped to their images."""
-    objects = collections.defaultdict(list)
+    objects: dict[int, list[AnnotatedObject]] = collections.defaultdict(list)
     unusable = {finding.image_id for finding in findings} - images.keys() - {None}
-    seen = set()
+    seen: set[int | float | str] = set()
     for place, entry in _entries(section, "annotations", findings):
         annotation_id, image_id = entry.get("id"), as_id(entry.get("image_id"))
         label = shown(annotation_id) if "id" in entry else f"number {place}"
-        problem = _annotation_problem(entry, annotation_id, image_id, images, categories,
-                                      unusable, seen)
+        problem = _annotation_problem(entry, image_id, images, categories, seen)
         if isinstance(annotation_id, (int, float, str)):
             seen.add(annotation_id)
         if problem:
             kind, text = problem
-            if image_id not in unusable:  # its image's own finding says enough
+            if image_id not in unusable:  # the finding on its image is enough
                 findings.append(Finding(kind, f"Annotation {label} {text}",
                                         image_id=image_id, annotation_id=annotation_id))
             continue
+        assert image_id is not None  # or there had been a problem
         _, _, width, height = images[image_id]
         x, y, w, h = entry["bbox"]
         box = clip_box((y, x, y + h, x + w), width, height,
@@ -217,16 +233,19 @@ def _read_annotations(section, images, categories, findings):
                        findings, image_id=image_id, annotation_id=annotation_id)
         if box:
             objects[image_id].append(
-                (box, as_id(entry["category_id"]), bool(entry.get("iscrowd"))))
+                (box, int(entry["category_id"]), bool(entry.get("iscrowd"))))
     return objects
 
 
-def _annotation_problem(entry, annotation_id, image_id, images, categories, unusable, seen):
+def _annotation_problem(entry: _Entry, image_id: int | None, images: dict[int, _ImageEntry],
+                        categories: dict[int, str],
+                        seen: set[int | float | str]) -> tuple[str, str] | None:
     """(kind, rest of the message) of what makes an annotation unusable, or None."""
+    annotation_id = entry.get("id")
     if isinstance(annotation_id, (int, float, str)) and annotation_id in seen:
         return "duplicate annotation id", f"(image {shown(entry.get('image_id'))}) occurs twice " \
                                           "in 'annotations'; ids must differ."
-    if image_id not in images:
+    if image_id is None or image_id not in images:
         return "unknown image", f"is of image {shown(entry.get('image_id'))}, which is not in " \
                                 "'images'."
     where = f"(image {image_id}, {os.path.basename(images[image_id][1])})"
@@ -248,17 +267,19 @@ def _annotation_problem(entry, annotation_id, image_id, images, categories, unus
 # --- values ---------------------------------------------------------------------------------
 
 
-def as_id(value):
+def as_id(value: object) -> int | None:
     """A COCO id as an int, or None when it is not a whole number."""
     return int(value) if _is_number(value) and value == int(value) and abs(value) < 2**63 else None
 
 
-def _is_number(value):
+def _is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a JSON value is a finite number; truth values are not."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return False
     return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)
 
 
-def _json_type(value):
-    names = {dict: "object", list: "list", str: "text", bool: "truth value", type(None): "null"}
+def _json_type(value: object) -> str:
+    names: dict[type, str] = {dict: "object", list: "list", str: "text", bool: "truth value",
+                              type(None): "null"}
     return names.get(type(value), "number")

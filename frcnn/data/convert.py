@@ -4,29 +4,37 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterable
+from os import PathLike
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from tqdm import tqdm
 
 from frcnn.data.findings import report
-from frcnn.data.voc import read_voc_images, voc_subsets
+from frcnn.data.voc_folder import VocObject, read_voc_images, voc_subsets
 from frcnn.errors import DatasetError
 
+# By subset: the content of its annotation file, and the paths of its images in the same order.
+_Contents: TypeAlias = dict[str, tuple[dict[str, list[dict[str, Any]]], list[str]]]
 
-def convert_voc(voc_dir, coco_dir, subsets=None, *, skip_bad=False, first_pixel=1, progress=False):
-    """Writes a data set in Pascal VOC's layout anew in COCO's: annotations, and copies of images.
+
+def convert_voc(voc_dir: str | PathLike[str], coco_dir: str | PathLike[str],
+                subsets: Iterable[str] | None = None, *, skip_bad: bool = False,
+                first_pixel: int = 1, progress: bool = False) -> dict[str, tuple[int, int]]:
+    """Writes a copy of a data set in Pascal VOC's layout in COCO's: annotations and images.
 
     Boxes become [x, y, width, height] with the left upper corner at 0, as `load_voc` reads them;
-    `difficult` objects become crowd regions, which the reader makes of them anyway. Class and
-    image names stay, and so do `difficult`, `pose`, `truncated` and `occluded`, as fields that
-    other readers of COCO's format pass over. One image has one id in all subsets. Nothing is
-    written unless everything is.
+    `difficult` objects become crowd regions, as in `load_voc`. Class and image names stay, and so
+    do `difficult`, `pose`, `truncated` and `occluded`, as fields that other readers of COCO's
+    format ignore. One image has one id in all subsets. The folder is complete or is not written.
 
     Args:
         voc_dir: the data set's folder.
-        coco_dir: the folder to write; not there yet, or empty.
-        subsets: list of names, None for all.
-        skip_bad, first_pixel: as for `load_voc`.
+        coco_dir: the folder to write; it must not exist, or be empty.
+        subsets: names, None for all.
+        skip_bad: as for `VocDataset.load_voc`.
+        first_pixel: as for `VocDataset.load_voc`.
         progress: whether to show a progress bar.
 
     Returns:
@@ -42,12 +50,12 @@ def convert_voc(voc_dir, coco_dir, subsets=None, *, skip_bad=False, first_pixel=
     if not subsets:
         raise DatasetError(f"{voc_dir} is not in Pascal VOC's layout: it has no "
                            "ImageSets/Main/<subset>.txt.")
-    contents = _contents(voc_dir, subsets, skip_bad, first_pixel)
+    contents = _read(voc_dir, subsets, skip_bad, first_pixel)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     try:
         _write(draft, contents, progress)
-        draft.chmod(0o755)  # mkdtemp's folder is for one user alone
+        draft.chmod(0o755)  # mkdtemp makes it readable for its owner alone
         if target.is_dir():
             target.rmdir()
         draft.rename(target)
@@ -57,41 +65,44 @@ def convert_voc(voc_dir, coco_dir, subsets=None, *, skip_bad=False, first_pixel=
             for subset, (content, _) in contents.items()}
 
 
-def _contents(voc_dir, subsets, skip_bad, first_pixel):
-    """dict, subset → (content of its annotation file, paths of its images in the same order)."""
-    contents, image_ids, annotation_id = {}, {}, 1
+def _read(voc_dir: str | PathLike[str], subsets: list[str], skip_bad: bool,
+          first_pixel: int) -> _Contents:
+    """What is to be written."""
+    contents: _Contents = {}
+    image_ids: dict[str, int] = {}
+    annotation_id = 1
     for subset in subsets:
         names, images, findings = read_voc_images(voc_dir, subset, first_pixel=first_pixel)
         report(findings, f"{subset}.txt", skip_bad, stacklevel=3)
         if not images:
             raise DatasetError(f"No image of {subset}.txt can be used; nothing is written.")
         numbers = {name: place for place, name in enumerate(names, start=1)}
-        content = {"images": [], "annotations": [],
-                   "categories": [{"id": number, "name": name}
-                                  for name, number in numbers.items()]}
+        content: dict[str, list[dict[str, Any]]] = {
+            "images": [], "annotations": [],
+            "categories": [{"id": number, "name": name} for name, number in numbers.items()]}
         for image in images:
             image_id = image_ids.setdefault(image.name, len(image_ids) + 1)
             file_name = image.name + os.path.splitext(image.path)[1]
             content["images"].append({"id": image_id, "file_name": file_name,
                                       "width": image.width, "height": image.height})
-            for each in image.objects:
+            for found in image.objects:
                 content["annotations"].append(
                     {"id": annotation_id, "image_id": image_id,
-                     "category_id": numbers[each.name], **_to_coco(each)})
+                     "category_id": numbers[found.name], **_to_coco(found)})
                 annotation_id += 1
         contents[subset] = content, [image.path for image in images]
     return contents
 
 
-def _to_coco(each):
-    """The fields of a `VocObject` in COCO's notation."""
-    y1, x1, y2, x2 = each.box
+def _to_coco(found: VocObject) -> dict[str, Any]:
+    """The fields of an object in COCO's notation."""
+    y1, x1, y2, x2 = found.box
     width, height = x2 - x1, y2 - y1
     return {"bbox": [x1, y1, width, height], "area": width * height,
-            "iscrowd": int(each.difficult), "difficult": int(each.difficult), **each.extras}
+            "iscrowd": int(found.difficult), "difficult": int(found.difficult), **found.extras}
 
 
-def _write(folder, contents, progress):
+def _write(folder: Path, contents: _Contents, progress: bool) -> None:
     (folder / "annotations").mkdir()
     total = sum(len(paths) for _, paths in contents.values())
     with tqdm(total=total, desc="convert", unit="image", leave=False, delay=2,

@@ -1,8 +1,14 @@
 """The base class of data sets: numbering of images and classes, loading, checking."""
 
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from typing import Any
+
 import numpy as np
 
+from frcnn.arrays import Boxes, ClassIds, Image, IntArray
 from frcnn.data.check import check_images
+from frcnn.data.findings import Finding
 from frcnn.data.image_io import read_image, read_image_size
 from frcnn.errors import DatasetError
 from frcnn.geometry.boxes import extract_bboxes
@@ -11,7 +17,7 @@ from frcnn.geometry.boxes import extract_bboxes
 class Dataset:
     """Base class of data sets; subclass it, call `add_class` and `add_image`, then `prepare()`.
 
-    A subclass tells its boxes by overriding `load_boxes`, or, when written for the reference, by
+    A subclass gives its boxes by overriding `load_boxes`, or, when written for the reference,
     `load_mask`; it may override `load_image` to draw or decode images itself.
 
     Attributes, complete after `prepare()`:
@@ -30,30 +36,30 @@ class Dataset:
     | `findings` | list of `Finding` | what was wrong with the annotations that were loaded |
     """
 
-    image_channels = 3
+    image_channels: int = 3
 
-    def __init__(self, class_map=None):
+    def __init__(self, class_map: Mapping[str, str] | None = None) -> None:
         self._class_map = class_map
-        self._image_ids = np.zeros(0, int)
-        self.image_info = []
-        self.class_info = [{"source": "", "id": 0, "name": "BG"}]
-        self.source_class_ids = {}
-        self.sources = [""]
+        self._image_ids: IntArray = np.zeros(0, int)
+        self.image_info: list[dict[str, Any]] = []
+        self.class_info: list[dict[str, Any]] = [{"source": "", "id": 0, "name": "BG"}]
+        self.source_class_ids: dict[str, list[int]] = {}
+        self.sources: list[str] = [""]
         self.num_images = 0
         self.num_classes = 1
-        self.class_ids = np.zeros(1, int)
-        self.class_names = ["BG"]
-        self.class_from_source_map = {".0": 0}
-        self.image_from_source_map = {}
-        self.findings = []
+        self.class_ids: IntArray = np.zeros(1, int)
+        self.class_names: list[str] = ["BG"]
+        self.class_from_source_map: dict[str, int] = {".0": 0}
+        self.image_from_source_map: dict[str, int] = {}
+        self.findings: list[Finding] = []
 
     # --- building ---------------------------------------------------------------------------
 
-    def add_class(self, source, class_id, class_name):
+    def add_class(self, source: str, class_id: Any, class_name: str) -> None:
         """Adds a class, under the id that `source` gives it; one already added is left alone.
 
         Raises:
-            DatasetError: the source's name has a dot, or the class is known by another name.
+            DatasetError: the source's name has a dot, or the class was added under another name.
         """
         if "." in source:
             raise DatasetError(f"The source name {source!r} contains a dot; choose one without.")
@@ -67,11 +73,19 @@ class Dataset:
                 return
         self.class_info.append({"source": source, "id": class_id, "name": class_name})
 
-    def add_image(self, source, image_id, path, **kwargs):
-        """Adds an image; further keywords (such as width and height) go into its `image_info`."""
+    def add_image(self, source: str, image_id: Any, path: str | PathLike[str] | None,
+                  **kwargs: Any) -> None:
+        """Adds an image.
+
+        Args:
+            source: name of the source, as in `add_class`.
+            image_id: the source's own id of the image.
+            path: the image file; None for images that `load_image` makes itself.
+            **kwargs: further entries of its `image_info`, such as `width` and `height` in pixels.
+        """
         self.image_info.append({"id": image_id, "source": source, "path": path, **kwargs})
 
-    def prepare(self, class_map=None):
+    def prepare(self, class_map: Mapping[str, str] | None = None) -> None:
         """Numbers the classes and images; call it once all are added, and again after adding more.
 
         Args:
@@ -107,7 +121,7 @@ class Dataset:
                     f"classes; the sources with classes are {self.sources[1:]}. Call add_class "
                     "with the same source name.")
 
-    def _join_classes(self, class_map):
+    def _join_classes(self, class_map: Mapping[str, str]) -> None:
         """Numbers classes so that those of equal names under the map share a number."""
         known = {info["name"] for info in self.class_info}
         known |= {f"{info['source']}.{info['id']}" for info in self.class_info}
@@ -115,7 +129,7 @@ class Dataset:
         if unknown:
             raise DatasetError(f"The class map names {unknown[0]!r}, which is no class; the "
                                f"classes are {sorted(known - {'BG', '.0'})}.")
-        numbers = {}
+        numbers: dict[str, int] = {}
         self.class_from_source_map = {}
         for info in self.class_info:
             key = f"{info['source']}.{info['id']}"
@@ -123,12 +137,12 @@ class Dataset:
             self.class_from_source_map[key] = numbers.setdefault(name, len(numbers))
         self.class_names = list(numbers)
 
-    def _classes_of(self, source):
+    def _classes_of(self, source: str) -> list[int]:
         return sorted({0} | {self.class_from_source_map[f"{source}.{info['id']}"]
                              for info in self.class_info if info["source"] == source})
 
-    def leave_out(self, image_ids):
-        """Removes images, by their ids as of `prepare()`, and numbers the rest anew."""
+    def leave_out(self, image_ids: Iterable[int]) -> None:
+        """Removes images, by their ids as of `prepare()`, and renumbers the rest."""
         unwanted = {int(image_id) for image_id in image_ids}
         self.image_info = [info for image_id, info in enumerate(self.image_info)
                            if image_id not in unwanted]
@@ -137,11 +151,11 @@ class Dataset:
     # --- looking up -------------------------------------------------------------------------
 
     @property
-    def image_ids(self):
+    def image_ids(self) -> IntArray:
         """Ids of the images, 0 … num_images − 1; empty before `prepare()`."""
         return self._image_ids
 
-    def map_source_class_id(self, source_class_id):
+    def map_source_class_id(self, source_class_id: str) -> int:
         """The class id of `"source.id"`, such as `"coco.12"`.
 
         Raises:
@@ -153,7 +167,7 @@ class Dataset:
             raise DatasetError(f"There is no class {source_class_id!r}; after prepare() there are "
                                f"{sorted(self.class_from_source_map)}.") from None
 
-    def get_source_class_id(self, class_id, source):
+    def get_source_class_id(self, class_id: int, source: str) -> Any:
         """The id that `source` gives a class.
 
         Raises:
@@ -165,18 +179,18 @@ class Dataset:
                 return info["id"]
         raise DatasetError(f"The source {source!r} has no class {class_id}.")
 
-    def source_image_link(self, image_id):
-        """Path or URL of an image, for people."""
+    def source_image_link(self, image_id: int) -> Any:
+        """Path or URL of an image."""
         return self.image_info[image_id]["path"]
 
-    def image_reference(self, image_id):
-        """A text by which a person finds the image again: its path; subclasses may say more."""
+    def image_reference(self, image_id: int) -> str:
+        """What messages name the image by: its path, or `source.id`; subclasses may add to it."""
         info = self.image_info[image_id]
         return str(info["path"]) if info["path"] else f"{info['source']}.{info['id']}"
 
     # --- loading ----------------------------------------------------------------------------
 
-    def load_image(self, image_id):
+    def load_image(self, image_id: int) -> Image:
         """The image's pixels, uint8 `[H, W, image_channels]`.
 
         Raises:
@@ -184,18 +198,20 @@ class Dataset:
         """
         return read_image(self.image_info[image_id]["path"], self.image_channels)
 
-    def header_size(self, image_id):
-        """`(height, width)` in pixels as the image's header has it, upright; None where only
-        `load_image` would tell, since a subclass overrides it.
+    def header_size(self, image_id: int) -> tuple[int, int] | None:
+        """`(height, width)` in pixels of what `load_image` returns, from the file's header alone.
+
+        None for a subclass that overrides `load_image`: its file may be of any format, or its image
+        of another size.
 
         Raises:
             ImageError: the file is unreadable; the message names it.
         """
         if type(self).load_image is not Dataset.load_image:
-            return None  # drawn or decoded by the subclass: its file may be of any kind
-        return tuple(read_image_size(self.image_info[image_id]["path"]))
+            return None
+        return read_image_size(self.image_info[image_id]["path"])
 
-    def load_boxes(self, image_id):
+    def load_boxes(self, image_id: int) -> tuple[Boxes, ClassIds]:
         """The objects in an image; overridden by subclasses.
 
         Returns:
@@ -206,11 +222,12 @@ class Dataset:
         Raises:
             NotImplementedError: the subclass has neither `load_boxes` nor `load_mask`.
         """
-        if not hasattr(self, "load_mask"):
+        load_mask = getattr(self, "load_mask", None)
+        if load_mask is None:
             raise NotImplementedError(
                 f"{type(self).__name__} needs a method load_boxes(image_id) that returns boxes "
                 "[N, 4] in pixels (y1, x1, y2, x2) and class ids [N].")
-        masks, class_ids = self.load_mask(image_id)
+        masks, class_ids = load_mask(image_id)
         masks, class_ids = np.asarray(masks), np.asarray(class_ids, np.int32).reshape(-1)
         if len(class_ids) == 0:
             return np.zeros((0, 4), np.float32), class_ids
@@ -223,22 +240,22 @@ class Dataset:
 
     # --- checking ---------------------------------------------------------------------------
 
-    def check(self, *, decode=True, progress=False):
-        """Everything that is wrong with the data set, after `prepare()`.
+    def check(self, *, decode: bool | int = True, progress: bool = False) -> list[Finding]:
+        """Finds everything that is wrong with the data set, after `prepare()`.
 
-        Beside what loading found in the annotations these are: images that are missing,
-        unreadable, or of another size than declared; boxes that are no numbers, NaN or infinite,
+        Besides what loading found in the annotations these are: images that are missing,
+        unreadable, or of another size than declared; boxes that are not numeric, NaN or infinite,
         empty, inverted, outside or partly outside their image, or of an unknown class. Load with
         `skip_bad=True` to get a list where there would be an error.
 
         Args:
-            decode: whether to read the images in full, which finds those that break off; False
-                reads their headers only, a number reads that many in full.
+            decode: whether to read the images in full, which finds truncated ones; False reads
+                their headers only, a number reads that many in full.
             progress: whether to show a progress bar.
 
         Returns:
             list of `frcnn.data.findings.Finding`, those of loading first. The ones that are not
-            `repairable` must be put right, or left out, before training.
+            `repairable` must be corrected, or left out, before training.
         """
         found = check_images(self, decode=decode, progress=progress)
         return [*self.findings, *(finding for _, finding in found)]

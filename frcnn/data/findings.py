@@ -1,12 +1,14 @@
-"""What is wrong with a data set: findings, how they are told, and what readers of any format share.
+"""Findings: what is wrong with a data set, how it is reported, and what all readers share.
 
-A finding is either repairable (the box is clipped or dropped, and loading goes on with a warning)
-or serious (loading stops with an error, or, with `skip_bad`, goes on without the item).
+A finding is either repairable (the box is clipped or dropped, and loading continues with a warning)
+or serious (loading stops with an error, or, with `skip_bad`, continues without the item).
 """
 
 import collections
 import reprlib
 import warnings
+from collections.abc import Iterable
+from os import PathLike
 from pathlib import PureWindowsPath
 from typing import NamedTuple
 
@@ -22,8 +24,12 @@ _SHORT.maxstring = _SHORT.maxother = 120
 class Finding(NamedTuple):
     """One thing that is wrong in a data set.
 
-    `kind` groups findings of a sort, `message` is a line for people, `repairable` says whether
-    loading goes on without asking; the ids are the data set's own, or None.
+    Attributes:
+        kind: a few words that similar findings share, such as "bad box".
+        message: one line that names the item and says what is wrong.
+        repairable: whether the loader corrects it and continues.
+        image_id: the data set's own id of the image, or None.
+        annotation_id: the data set's own id or number of the annotation, or None.
     """
 
     kind: str
@@ -33,18 +39,20 @@ class Finding(NamedTuple):
     annotation_id: object = None
 
 
-def report(findings, where, skip_bad=False, stacklevel=2):
+def report(findings: Iterable[Finding], where: str | PathLike[str], skip_bad: bool = False,
+           stacklevel: int = 2) -> None:
     """Raises for what cannot be repaired, warns about what was, each kind counted.
 
     Args:
-        findings: list of `Finding`.
-        where: the file or data set, for people.
-        skip_bad: whether serious findings only warn, since the caller goes on without the items.
+        findings: what was found.
+        where: the file or data set, for messages.
+        skip_bad: whether serious findings only warn, since the caller continues without the items.
         stacklevel: as in `warnings.warn`, seen from the caller.
 
     Raises:
         DatasetError: there are serious findings; the first few are named.
     """
+    findings = list(findings)
     serious = [finding for finding in findings if not finding.repairable]
     if serious and not skip_bad:
         named = [finding.message for finding in serious[:_MAX_NAMED]]
@@ -52,7 +60,7 @@ def report(findings, where, skip_bad=False, stacklevel=2):
         raise DatasetError(f"{where}: " + " ".join(named)
                            + (f" And {more} more such problems." if more else "")
                            + " Correct that; `frcnn check` lists everything, and skip_bad "
-                           "(--skip-bad) goes on without it.")
+                           "(--skip-bad) continues without it.")
     if serious:
         kinds = collections.Counter(finding.kind for finding in serious)
         counted = ", ".join(f"{kind} {count}" for kind, count in kinds.items())
@@ -68,19 +76,20 @@ def report(findings, where, skip_bad=False, stacklevel=2):
                       stacklevel=stacklevel + 1)
 
 
-def shown(value):
-    """A value from a file as a person may see it: Python's notation, cut short when long."""
+def shown(value: object) -> str:
+    """A value from a file for a message: Python's notation, cut short when long."""
     return _SHORT.repr(value)
 
 
-def leaves_folder(name):
-    """Whether a file name could lead out of the folder that it is relative to."""
+def leaves_folder(name: str) -> bool:
+    """Whether a file name could lead out of the folder that it is relative to, on any system."""
     windows = PureWindowsPath(name)
     return bool("\0" in name or windows.drive or windows.root or ".." in windows.parts)
 
 
-def header_size(path, image_id, findings):
-    """(width, height) as the image's header has it; None, and a finding, when unreadable."""
+def size_from_header(path: str | PathLike[str], image_id: object,
+                     findings: list[Finding]) -> tuple[int, int] | None:
+    """`(width, height)` in pixels from the image's header; None, and a finding, when unreadable."""
     try:
         height, width = read_image_size(path)
     except (FrcnnError, OSError) as error:

@@ -1,26 +1,48 @@
-"""Data sets that lie in folders: which layout a folder has, and the class that reads it."""
+"""Data sets in folders of any layout: which layout a folder has, and the class that reads it."""
 
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
 from frcnn.data.coco import CocoDataset, coco_subsets
-from frcnn.data.voc import VocDataset, voc_subsets
+from frcnn.data.voc import VocDataset
+from frcnn.data.voc_folder import voc_subsets
 from frcnn.errors import DatasetError
 
 
 class FolderDataset(CocoDataset, VocDataset):
-    """A data set out of folders in COCO's layout, in Pascal VOC's, or in both.
+    """A data set from folders in COCO's layout, in Pascal VOC's, or in both.
 
-    Load what is to be merged with `load_coco` and `load_voc`, each set under a `source` of its
-    own, then `prepare(class_map)`.
+    `from_folder` reads a folder in either layout. To merge several sets, load them with `load_coco`
+    and `load_voc`, each under a `source` of its own, then `prepare(class_map)`.
     """
 
-    @classmethod
-    def from_folder(cls, dataset_dir, subset, **options):
-        """As `open_folder`, with the options of the layout's own `load_...`."""
-        return find_layout(dataset_dir)[0].from_folder(dataset_dir, subset, **options)
+    def _load_subset(self, dataset_dir: str | PathLike[str], subset: str, **options: Any) -> None:
+        layout, _ = find_layout(dataset_dir)
+        layout._load_subset(self, dataset_dir, subset, **options)
 
 
-def find_layout(dataset_dir):
+def open_folder(dataset_dir: str | PathLike[str], subset: str, *,
+                skip_bad: bool = False) -> CocoDataset | VocDataset:
+    """One subset of a folder in either layout, prepared.
+
+    Args:
+        dataset_dir: the data set's folder.
+        subset: such as "train" or "val".
+        skip_bad: see `CocoDataset.load_coco`.
+
+    Returns:
+        A `CocoDataset` or a `VocDataset`, as `find_layout` says.
+
+    Raises:
+        FileNotFoundError, DatasetError: as `find_layout` and `load_coco` or `load_voc`.
+    """
+    layout, _ = find_layout(dataset_dir)
+    return layout.from_folder(dataset_dir, subset, skip_bad=skip_bad)
+
+
+def find_layout(dataset_dir: str | PathLike[str],
+                ) -> tuple[type[CocoDataset] | type[VocDataset], list[str]]:
     """The class that reads a folder, and the subsets that it has.
 
     Returns:
@@ -45,8 +67,3 @@ def find_layout(dataset_dir):
                        "annotations/instances_<subset>.json (COCO), nor "
                        "ImageSets/Main/<subset>.txt (Pascal VOC). Name the folder that holds one "
                        "of them.")
-
-
-def open_folder(dataset_dir, subset, *, skip_bad=False):
-    """One subset of a folder in either layout, prepared; raises as `find_layout`, `load_coco`."""
-    return find_layout(dataset_dir)[0].from_folder(dataset_dir, subset, skip_bad=skip_bad)

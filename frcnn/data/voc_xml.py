@@ -1,8 +1,10 @@
-"""Parsing one annotation file of Pascal VOC, whoever wrote it: bounded in size, no entities."""
+"""Parsing one annotation file of Pascal VOC, safe for untrusted files."""
 
 import math
 import re
-from xml.etree.ElementTree import TreeBuilder
+from os import PathLike
+from typing import Any
+from xml.etree.ElementTree import Element, TreeBuilder
 from xml.parsers import expat
 
 from frcnn.data.findings import shown
@@ -16,16 +18,16 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 
 
 class XmlError(DatasetError):
-    """What is wrong with an XML file; the message goes on after the file's name."""
+    """What is wrong with an XML file; the message continues after the file's name."""
 
 
-def parse(path):
+def parse(path: str | PathLike[str]) -> Element:
     """The root element of an annotation file.
 
-    Entities are refused rather than expanded, and nothing that the file names is opened.
+    A file with entities is an error, they are not expanded, and no file that it names is opened.
 
     Raises:
-        XmlError: the file cannot be read, is too large, no XML, or no annotation.
+        XmlError: the file cannot be read, is too large, is not XML, or is not an annotation.
     """
     try:
         with open(path, "rb") as file:
@@ -42,22 +44,22 @@ def parse(path):
     return root
 
 
-def _build(content):
+def _build(content: bytes) -> Element:
     builder, depth = TreeBuilder(), 0
 
-    def start(tag, attributes):
+    def start(tag: str, attributes: dict[str, str]) -> None:
         nonlocal depth
         depth += 1
         if depth > MAX_DEPTH:
             raise XmlError(f"is nested more than {MAX_DEPTH} elements deep; it is no annotation.")
         builder.start(tag, attributes)
 
-    def end(tag):
+    def end(tag: str) -> None:
         nonlocal depth
         depth -= 1
         builder.end(tag)
 
-    def refuse(*_):
+    def refuse(*_: Any) -> None:
         raise XmlError("has a DOCTYPE, whose entities can hide any amount of text; it is not read. "
                        "Save it without one.")
 
@@ -79,17 +81,17 @@ def _build(content):
     return builder.close()
 
 
-def text_of(parent, tag):
+def text_of(parent: Element, tag: str) -> str | None:
     """The text of the one child of that name, without blanks around it.
 
-    None where there is no such child, or more than one, so that none can be taken for the other.
+    None where there is no such child, or more than one, since either could be meant.
     """
     children = parent.findall(tag)
     return (children[0].text or "").strip() if len(children) == 1 else None
 
 
-def number(text):
-    """A finite number written in plain digits, or None."""
+def number(text: str | None) -> float | None:
+    """A finite number in ASCII digits, or None."""
     if text is None or not _NUMBER.fullmatch(text):
         return None
     value = float(text)

@@ -302,9 +302,21 @@ def test_the_canvas_of_images_without_declared_size(coco_folder):
     for info in dataset.image_info:
         del info["width"]
     assert common_canvas(dataset, config_for("none")) == (128, 128)
-    drawn = Drawn((130, 20), [])
-    drawn.image_info[0]["path"] = None
+    drawn = Drawn((130, 20), [])  # its path is of no file, since it overrides load_image
     assert common_canvas(drawn, config_for("none")) == (192, 64)
+
+
+def test_the_canvas_of_a_data_set_that_loads_images_of_another_size(coco_folder):
+    class Halved(CocoDataset):
+        def load_image(self, image_id):
+            return super().load_image(image_id)[:48, :64]
+
+    dataset = Halved.from_folder(coco_folder, "val")
+    for info in dataset.image_info:
+        del info["width"]
+    assert dataset.header_size(0) is None
+    assert CocoDataset.from_folder(coco_folder, "val").header_size(0) == (96, 128)
+    assert common_canvas(dataset, config_for("none")) == (64, 64)
 
 
 def test_padding_to_a_canvas_leaves_boxes_where_they_are():

@@ -23,7 +23,8 @@ from frcnn.data import voc_xml
 from frcnn.data.coco import CocoDataset
 from frcnn.data.convert import convert_voc
 from frcnn.data.folders import FolderDataset, find_layout, open_folder
-from frcnn.data.voc import VocDataset, read_voc, voc_subsets
+from frcnn.data.voc import VocDataset
+from frcnn.data.voc_folder import read_voc, voc_subsets
 from frcnn.errors import DatasetError
 
 
@@ -165,6 +166,18 @@ def test_a_folder_is_recognised(folder, coco_folder):
     assert find_layout(coco_folder) == (CocoDataset, ["train", "val"])
     assert open_folder(folder, "val").class_names == ["BG", "cell", "rod"]
     assert open_folder(coco_folder, "val").num_images == 3
+
+
+def test_a_subclass_for_both_layouts_reads_either(folder, coco_folder):
+    class Own(FolderDataset):
+        image_channels = 1
+
+    for path, names in ((folder, ["cell", "rod"]), (coco_folder, ["bar", "square", "slab"])):
+        dataset = Own.from_folder(path, "val", source="own")
+        assert type(dataset) is Own and dataset.class_names[1:] == names
+        assert dataset.sources == ["", "own"] and dataset.load_image(0).shape[2] == 1
+    with pytest.raises(TypeError, match="first_pixel"):  # an option of the other layout
+        Own.from_folder(coco_folder, "val", first_pixel=0)
 
 
 # --- folders that are wrong -----------------------------------------------------------------
