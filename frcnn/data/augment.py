@@ -1,4 +1,4 @@
-"""Augmentation that moves boxes with pixels.
+"""Augmentation of images together with their boxes: the presets, and what else may be given.
 
 An augmentation is any callable
 
@@ -6,63 +6,75 @@ An augmentation is any callable
 
 with `image` uint8 `[H, W, C]`, `boxes` float32 `[N, 4]` (y1, x1, y2, x2) in its pixels with
 (y2, x2) outside, `class_ids` int32 `[N]` (negative: a crowd region) and `rng` a
-`numpy.random.Generator`, the only source of chance, so that one seed gives one result. It may
+`numpy.random.Generator`, the only source of randomness, so that one seed gives one result. It may
 return an image of another size, and fewer boxes with as many class ids; it must not write into its
 arguments, and is called in several threads at once. One that may swap an image's height and width
 has an attribute `turns` that is true. Boxes that it moves beyond the frame are cut or dropped
-afterwards, as `keep_visible` says.
+afterwards, see `frcnn.data.clipping.keep_visible`.
 
-Keras's own preprocessing layers are taken too, see `augment_keras`; and any other library fits
-behind a callable of five lines, if its chance can be drawn from `rng`.
+Keras preprocessing layers are accepted too, see `augment_keras`; any other library can be wrapped
+in a callable of five lines, if its random numbers can be drawn from `rng`.
 
-What the presets do to pixels is Pillow's work (`augment_ops`), which the library needs in
-any case. What else there is did not fit, as of 2026: Keras's layers (3.15) take about 30 ms for
-each move of a 1280x720 image, draw from a state of their own, put the boxes of a quarter turn one
-pixel aside, and some fail on images without boxes; Albumentations has not been maintained since
-2025, and its successor AlbumentationsX is under the AGPL; imgaug stopped in 2020 and breaks on
-today's NumPy; torchvision and Kornia need PyTorch.
+The presets use Pillow (`augment_ops`), which the library needs in any case. As of 2026 the
+alternatives did not fit: Keras's layers (3.15) take about 30 ms for each geometric transformation
+of a 1280x720 image, draw from a state of their own, are off by one pixel in the boxes of a quarter
+turn, and some fail on images without boxes; Albumentations has not been maintained since 2025, and
+its successor AlbumentationsX is under the AGPL; imgaug stopped in 2020 and fails with current
+NumPy; torchvision and Kornia need PyTorch.
 """
 
 import sys
+from collections.abc import Callable
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 
+from frcnn.arrays import Boxes, ClassIds, Image
 from frcnn.data.augment_ops import (
     add_noise,
     blur,
     flip_left_right,
     place,
-    recolour,
+    recolor,
     to_array,
     to_planes,
     turn,
 )
 from frcnn.errors import ConfigError
 
+# (image, boxes, class_ids, rng) -> (image, boxes, class_ids), as described above.
+Augmentation: TypeAlias = Callable[[Image, Boxes, ClassIds, np.random.Generator],
+                                   tuple[Image, Boxes, ClassIds]]
+# What `resolve` takes; a Keras layer is Any, since Keras need not be loaded here.
+AugmentationLike: TypeAlias = str | Augmentation | Any | None
+
 # --- presets --------------------------------------------------------------------------------
 
 
-def flip(image, boxes, class_ids, rng):
-    """The preset "flip": every second image, by chance, is mirrored left-right."""
+def flip(image: Image, boxes: Boxes, class_ids: ClassIds,
+         rng: np.random.Generator) -> tuple[Image, Boxes, ClassIds]:
+    """The preset "flip": an image is mirrored horizontally with a probability of one half."""
     if rng.random() < 0.5:
         image, boxes = flip_left_right(image, boxes)
     return image, boxes, class_ids
 
 
-def microscopy(image, boxes, class_ids, rng):
-    """The preset "microscopy", for objects that lie any way round, in light and focus that vary.
+def microscopy(image: Image, boxes: Boxes, class_ids: ClassIds,
+               rng: np.random.Generator) -> tuple[Image, Boxes, ClassIds]:
+    """The preset "microscopy", for objects of any orientation, in varying light and focus.
 
-    Left-right and up-down flips and quarter turns, all eight positions equally likely. Every
-    second image is scaled by 0.8 to 1.25 (as likely up as down) and shifted by up to a tenth of
-    its sides, in a frame that stays as large as it was. Brightness changes by up to 25 gray levels,
-    contrast by 0.8 to 1.25, and, of images with three channels, the hue by up to 10°. Every fifth
-    image is blurred, over up to 3 pixels, and every second one gets noise of up to 5 gray levels.
+    Horizontal and vertical flips and quarter turns, all eight positions equally likely. Half of
+    the images are scaled by 0.8 to 1.25 (as likely up as down) and shifted by up to a tenth of
+    their sides, in a frame of the same size. Brightness changes by up to 25 gray levels, contrast
+    by 0.8 to 1.25, and, of images with three channels, the hue by up to 10°. A fifth of the images
+    is blurred, over up to 3 pixels, and half of them get noise of up to 5 gray levels.
     """
-    planes, boxes = turn(to_planes(image), boxes, rng.random() < 0.5, rng.integers(4))
+    planes, boxes = turn(to_planes(image), boxes, rng.random() < 0.5,
+                         int(rng.integers(4)))
     if rng.random() < 0.5:
         planes, boxes = place(planes, boxes, _around_one(1.25, rng), rng.uniform(-0.1, 0.1, 2))
-    planes = recolour(planes, rng.uniform(-25, 25), _around_one(1.25, rng),
-                      rng.uniform(-10, 10) / 360)
+    planes = recolor(planes, rng.uniform(-25, 25), _around_one(1.25, rng),
+                     rng.uniform(-10, 10) / 360)
     if rng.random() < 0.2:
         planes = blur(planes, rng.uniform(0.2, 1))
     image = to_array(planes)
@@ -71,13 +83,13 @@ def microscopy(image, boxes, class_ids, rng):
     return image, boxes, class_ids
 
 
-# A turned image is as wide as it was high; a data set's common canvas must leave room for that.
-microscopy.turns = True
+# After a quarter turn height and width are swapped; the data set's common canvas must hold both.
+cast(Any, microscopy).turns = True
 
-PRESETS = {"flip": flip, "microscopy": microscopy}
+PRESETS: dict[str, Augmentation] = {"flip": flip, "microscopy": microscopy}
 
 
-def _around_one(factor, rng):
+def _around_one(factor: float, rng: np.random.Generator) -> float:
     """A number from 1 / `factor` to `factor`, as likely above 1 as below."""
     return float(np.exp(rng.uniform(-1, 1) * np.log(factor)))
 
@@ -85,25 +97,26 @@ def _around_one(factor, rng):
 # --- choosing -------------------------------------------------------------------------------
 
 
-def compose(*augmentations):
+def compose(*augmentations: AugmentationLike) -> Augmentation:
     """One augmentation that applies several, in this order.
 
     Args:
-        *augmentations: each what `resolve` takes.
+        *augmentations: whatever `resolve` accepts.
     """
     steps = [step for step in map(resolve, augmentations) if step is not None]
 
-    def composed(image, boxes, class_ids, rng):
+    def composed(image: Image, boxes: Boxes, class_ids: ClassIds,
+                 rng: np.random.Generator) -> tuple[Image, Boxes, ClassIds]:
         for step in steps:
             image, boxes, class_ids = step(image, boxes, class_ids, rng)
         return image, boxes, class_ids
 
-    composed.turns = any(getattr(step, "turns", False) for step in steps)
+    cast(Any, composed).turns = any(getattr(step, "turns", False) for step in steps)
     return composed
 
 
-def resolve(augmentation):
-    """The callable that an `augmentation=` argument stands for.
+def resolve(augmentation: AugmentationLike) -> Augmentation | None:
+    """The callable for an `augmentation=` argument.
 
     Args:
         augmentation: None, the name of a preset, a callable as above, or a Keras preprocessing
@@ -111,14 +124,14 @@ def resolve(augmentation):
             `bounding_box_format="xyxy"`.
 
     Returns:
-        A callable, or None for none.
+        A callable, or None for no augmentation.
 
     Raises:
-        ConfigError: there is no such preset, or the layer cannot move boxes.
+        ConfigError: there is no such preset, or the layer cannot transform boxes.
     """
     if isinstance(augmentation, str) and augmentation in PRESETS:
         return PRESETS[augmentation]
-    keras = sys.modules.get("keras")  # who has no layers need not load it
+    keras = sys.modules.get("keras")  # not imported here: without it there is no layer either
     if keras is not None and isinstance(augmentation, keras.layers.Layer):
         from frcnn.data.augment_keras import KerasLayer
 

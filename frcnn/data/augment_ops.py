@@ -1,25 +1,33 @@
-"""What augmentation does to pixels: turns, scale and shift, light, blur and noise.
+"""The operations of augmentation: turns, scale and shift, brightness and color, blur, noise.
 
-Moves take an image with its boxes and return both; boxes are float32 `[N, 4]`, (y1, x1, y2, x2) in
-pixels with (y2, x2) outside. Pillow does what costs time, on "planes": `to_planes` makes them of an
-image, `to_array` makes an image of them, and between the two several steps share the price of that.
-No function writes into its arguments.
+Geometric operations take an image with its boxes and return both; boxes are float32 `[N, 4]`,
+(y1, x1, y2, x2) in pixels with (y2, x2) outside. Most of them work on "planes", Pillow images:
+`to_planes` converts once from an array and `to_array` once back, with any number of operations
+between the two. No function writes into its arguments.
 """
+
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from frcnn.arrays import Array, Boxes, FloatArray
+from frcnn.arrays import Image as Pixels
 from frcnn.errors import ConfigError
+
+# One Pillow image of three bands, or one of one band for each channel; see `to_planes`.
+Planes: TypeAlias = list[Image.Image]
 
 _STRIP = 2**15  # values at a time, as many as fit the processor's cache
 
 # --- planes ---------------------------------------------------------------------------------
 
 
-def to_planes(image):
+def to_planes(image: Pixels) -> Planes:
     """A list of Pillow images: one of three bands, or else one of one band for each channel.
 
-    Of four channels Pillow would take the last for transparency or black.
+    Pillow would treat the last one of four channels as transparency or black.
 
     Args:
         image: uint8 `[H, W, C]`.
@@ -36,19 +44,19 @@ def to_planes(image):
     return [Image.fromarray(image[..., channel]) for channel in range(image.shape[2])]
 
 
-def to_array(planes):
-    """The image uint8 `[H, W, C]` that planes stand for; it cannot be written to."""
+def to_array(planes: Planes) -> Pixels:
+    """The image of planes, uint8 `[H, W, C]`, read-only."""
     if len(planes) == 1:
         pixels = np.asarray(planes[0])
         return pixels.reshape(*pixels.shape[:2], -1)
     return np.stack([np.asarray(plane) for plane in planes], axis=-1)
 
 
-# --- moves ----------------------------------------------------------------------------------
+# --- geometry -------------------------------------------------------------------------------
 
 
-def flip_left_right(image, boxes):
-    """Mirrors an image `[H, W, C]` and its boxes about the vertical axis.
+def flip_left_right(image: Pixels, boxes: Boxes) -> tuple[Pixels, Boxes]:
+    """Mirrors an image `[H, W, C]` and its boxes horizontally.
 
     Returns:
         image, a view, and boxes.
@@ -56,13 +64,13 @@ def flip_left_right(image, boxes):
     return image[:, ::-1], _mirrored(boxes, image.shape[1])
 
 
-def _mirrored(boxes, width):
+def _mirrored(boxes: Boxes, width: int) -> Boxes:
     y1, x1, y2, x2 = boxes.T
     return np.stack([y1, np.float32(width) - x2, y2, np.float32(width) - x1], axis=1)
 
 
-def _quarter_turned(boxes, width):
-    """Turned by 90° counter-clockwise, out of an image of that width."""
+def _quarter_turned(boxes: Boxes, width: int) -> Boxes:
+    """Rotated by 90° counter-clockwise, with an image of that width."""
     y1, x1, y2, x2 = boxes.T
     return np.stack([np.float32(width) - x2, y1, np.float32(width) - x1, y2], axis=1)
 
@@ -75,13 +83,13 @@ _TURNS = {  # by (whether mirrored left-right first, quarter turns counter-clock
 }  # fmt: skip
 
 
-def turn(planes, boxes, mirror, quarters):
-    """Brings an image into one of the eight positions that a rectangle has.
+def turn(planes: Planes, boxes: Boxes, mirror: bool, quarters: int) -> tuple[Planes, Boxes]:
+    """Mirrors and rotates an image into one of the eight positions of a rectangle.
 
     Args:
         planes: of `to_planes`.
         boxes: float32 `[N, 4]` pixels.
-        mirror: whether to mirror left-right, before the turn.
+        mirror: whether to mirror horizontally, before the rotation.
         quarters: turns of 90° counter-clockwise, 0 to 3.
 
     Returns:
@@ -96,18 +104,19 @@ def turn(planes, boxes, mirror, quarters):
     return [plane.transpose(move) for plane in planes] if move is not None else planes, boxes
 
 
-def place(planes, boxes, scale, shift=(0, 0)):
-    """Scales an image and lays it, off the centre, into a frame of its old size.
+def place(planes: Planes, boxes: Boxes, scale: float,
+          shift: Sequence[float] | FloatArray = (0, 0)) -> tuple[Planes, Boxes]:
+    """Scales an image about the center of its frame and shifts it; the frame's size stays.
 
-    The scaled sides are whole pixels, and so is the place, so that boxes move by exactly what the
-    pixels do. What is outside the frame is lost; boxes are not cut, see `augment`. The rest of
-    the frame is filled with the median colour: for a micrograph that of the background.
+    The scaled sides and the shift are whole pixels, so that boxes move exactly as the pixels do.
+    What is outside the frame is lost; boxes are not cut, see `augment`. The rest of the frame is
+    filled with the median color, in a micrograph that of the background.
 
     Args:
         planes: of `to_planes`.
         boxes: float32 `[N, 4]` pixels.
-        scale: of the new size to the old.
-        shift: (down, right), as parts of the frame's height and width.
+        scale: the new size over the old.
+        shift: (down, right), as fractions of the frame's height and width.
 
     Returns:
         planes and boxes.
@@ -126,35 +135,36 @@ def place(planes, boxes, scale, shift=(0, 0)):
     return [_placed(plane, starts, stops, part) for plane in planes], boxes
 
 
-def _placed(plane, starts, stops, part):
+def _placed(plane: Image.Image, starts: list[int], stops: list[int],
+            part: list[float]) -> Image.Image:
     """A plane whose `part` is resized to fill the frame from `starts` to `stops`."""
     height, width = stops[0] - starts[0], stops[1] - starts[1]
     small = np.asarray(plane.resize((50, 50), Image.Resampling.NEAREST)).reshape(2500, -1)
     if height <= 0 or width <= 0:
-        return Image.new(plane.mode, plane.size, _colour(small))
+        return Image.new(plane.mode, plane.size, _median_color(small))
     y1, x1, y2, x2 = part
     picture = plane.resize((width, height), Image.Resampling.BILINEAR, box=(x1, y1, x2, y2))
     if picture.size == plane.size:
         return picture
-    placed = Image.new(plane.mode, plane.size, _colour(small))
+    placed = Image.new(plane.mode, plane.size, _median_color(small))
     placed.paste(picture, (starts[1], starts[0]))
     return placed
 
 
-def _colour(pixels):
-    """The median of pixels `[N, bands]`, as Pillow takes a colour."""
+def _median_color(pixels: Array) -> tuple[int, ...]:
+    """The median of pixels `[N, bands]`, as a color for Pillow."""
     return tuple(int(value) for value in np.median(pixels, axis=0))
 
 
-# --- light ----------------------------------------------------------------------------------
+# --- brightness, color, focus, noise --------------------------------------------------------
 
 
-def recolour(planes, brightness=0, contrast=1, hue=0):
-    """Turns the hue, stretches gray levels about the middle by `contrast`, adds `brightness`.
+def recolor(planes: Planes, brightness: float = 0, contrast: float = 1, hue: float = 0) -> Planes:
+    """Rotates the hue, scales gray levels about the middle by `contrast`, adds `brightness`.
 
-    Hue is turned about the axis of grays (Haeberli, "Matrix Operations for Image Processing",
+    Hue is rotated about the axis of grays (Haeberli, "Matrix Operations for Image Processing",
     1993, without its correction of luminance): grays stay, a third of a turn makes red green.
-    Results are rounded, and cut off at 0 and 255.
+    Results are rounded and clipped to 0 to 255.
 
     Args:
         planes: of `to_planes`.
@@ -173,15 +183,15 @@ def recolour(planes, brightness=0, contrast=1, hue=0):
     return [plane.point(levels * len(plane.getbands())) for plane in planes]
 
 
-def _hue_matrix(turns):
+def _hue_matrix(turns: float) -> FloatArray:
     """`[3, 3]`, a rotation about (1, 1, 1)."""
     cosine, sine = np.cos(2 * np.pi * turns), np.sin(2 * np.pi * turns) / np.sqrt(3)
     around = np.array([[0, -1, 1], [1, 0, -1], [-1, 1, 0]])
     return cosine * np.eye(3) + (1 - cosine) / 3 + sine * around
 
 
-def blur(planes, radius):
-    """The mean over squares of `2 * radius + 1` pixels: an image a little out of focus.
+def blur(planes: Planes, radius: float) -> Planes:
+    """The mean over squares of `2 * radius + 1` pixels, which resembles an image out of focus.
 
     Args:
         planes: of `to_planes`.
@@ -193,19 +203,19 @@ def blur(planes, radius):
     return [plane.filter(ImageFilter.BoxBlur(radius)) for plane in planes]
 
 
-def add_noise(image, deviation, rng):
+def add_noise(image: Pixels, deviation: float, rng: np.random.Generator) -> Pixels:
     """Adds a normal random number to every value.
 
-    They come out of a store of a hundred thousand, in strips that start anywhere in it: numbers
-    far apart repeat, and cost a tenth of fresh ones.
+    They come from an array of a hundred thousand, in strips that start at random positions: distant
+    values repeat, at a tenth of the cost of new ones.
 
     Args:
         image: uint8 `[H, W, C]`.
-        deviation: gray levels.
+        deviation: standard deviation in gray levels.
         rng: `numpy.random.Generator`.
 
     Returns:
-        A new uint8 image, rounded, cut off at 0 and 255.
+        A new uint8 image, rounded and clipped to 0 to 255.
     """
     store = np.rint(deviation * rng.standard_normal(4 * _STRIP, np.float32)).astype(np.int16)
     noisy = np.empty_like(image)

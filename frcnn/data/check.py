@@ -92,10 +92,11 @@ def _check_image(dataset: "Dataset", image_id: int, decode: bool) -> list[Findin
     declared = (info.get("height"), info.get("width"))
     name = f"{name} ({dataset.image_reference(image_id)})"
     if shape is not None and None not in declared and shape != declared:
-        return [Finding("image of another size", f"{name} has {shape[1]}x{shape[0]} pixels "
-                        f"(width x height, upright), but {declared[1]}x{declared[0]} are "
-                        "declared: its boxes may be off. Correct the declared size and the boxes, "
-                        "or put the right image there.", image_id=source_id)]
+        return [Finding("image of another size", f"{name} has {shape[1]}x{shape[0]} pixels (width "
+                        "x height, EXIF orientation applied), but "
+                        f"{declared[1]}x{declared[0]} are declared: its boxes may be off. Correct "
+                        "the declared size and the boxes, or put the right image there.",
+                        image_id=source_id)]
     return _check_boxes(dataset, image_id, name, shape or declared)
 
 

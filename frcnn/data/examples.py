@@ -1,12 +1,13 @@
-"""One image of a data set as the model sees it: read, augmented, resized, with boxes and meta."""
+"""One image of a data set as the model gets it: read, augmented, resized, with boxes and meta."""
 
 import warnings
 from typing import NamedTuple
 
 import numpy as np
 
+from frcnn.arrays import Boxes, ClassIds, Image, ImageMeta, Seed, Shape
 from frcnn.config import SQUARE_MODES, Config
-from frcnn.data.augment import resolve
+from frcnn.data.augment import Augmentation, AugmentationLike, resolve
 from frcnn.data.clipping import clip_to_image, has_area, keep_visible
 from frcnn.data.dataset import Dataset
 from frcnn.data.image_meta import compose_image_meta
@@ -15,25 +16,26 @@ from frcnn.errors import ConfigError, DatasetError
 
 
 class Example(NamedTuple):
-    """One image as the model sees it, and what is in it; see `load_image_gt`."""
+    """One image as the model gets it, and its objects; see `load_image_gt`."""
 
-    image: np.ndarray
-    image_meta: np.ndarray
-    class_ids: np.ndarray
-    boxes: np.ndarray
+    image: Image
+    image_meta: ImageMeta
+    class_ids: ClassIds
+    boxes: Boxes
 
 
-def load_image_gt(dataset, config, image_id, augment=False, *, augmentation=None, rng=None,
-                  canvas=None):
+def load_image_gt(dataset: Dataset, config: Config, image_id: int, augment: bool = False, *,
+                  augmentation: AugmentationLike = None, rng: Seed = None,
+                  canvas: Shape | None = None) -> Example:
     """Reads, augments and resizes one image and its boxes.
 
     Args:
         dataset: a prepared `Dataset`.
         config: for the resize settings and NUM_CLASSES.
         image_id: 0 … num_images − 1.
-        augment: whether to mirror left-right by chance; `augmentation` overrides it.
+        augment: whether to mirror at random horizontally; `augmentation` overrides it.
         augmentation: None, a preset's name, or a callable; see `frcnn.data.augment`.
-        rng: `numpy.random.Generator`, seed, or None for a fresh one.
+        rng: `numpy.random.Generator`, a seed, or None, which draws one.
         canvas: optional `(height, width)`; the resized image is padded to it with zeros at the
             bottom and on the right.
 
@@ -43,20 +45,22 @@ def load_image_gt(dataset, config, image_id, augment=False, *, augmentation=None
             augmented image's; its active classes are those that the image's source has labels for.
         class_ids: int32 `[N]`, negative for crowd regions.
         boxes: float32 `[N, 4]`, (y1, x1, y2, x2) in pixels of the resized image. Those that an
-            augmentation or a crop moves beyond the edge are cut or dropped as `keep_visible` says.
+            augmentation or a crop moves beyond the edge are cut or dropped, see `keep_visible`.
 
     Raises:
         ImageError: the image is unreadable.
-        DatasetError: the image is not of IMAGE_CHANNEL_COUNT channels, its boxes cannot be used, or
-            the data set has more classes than NUM_CLASSES.
+        ConfigError: the augmentation is unknown or returns arrays of wrong shapes.
+        DatasetError: the image does not have IMAGE_CHANNEL_COUNT channels, its boxes cannot be
+            used, the data set has more classes than NUM_CLASSES, or the resized image is larger
+            than the canvas.
     """
     check_classes(dataset, config)
     rng = np.random.default_rng(rng)
-    augmentation = resolve("flip" if augmentation is None and augment else augmentation)
+    augmented = resolve("flip" if augmentation is None and augment else augmentation)
     image = _load_pixels(dataset, config, image_id)
     boxes, class_ids = _load_objects(dataset, config, image_id, image.shape)
-    if augmentation is not None:
-        image, boxes, class_ids = _augmented(augmentation, image, boxes, class_ids, rng)
+    if augmented is not None:
+        image, boxes, class_ids = _augmented(augmented, image, boxes, class_ids, rng)
     plan = ResizePlan.for_training(image.shape, config, rng)
     boxes, class_ids = _move_boxes(boxes, class_ids, plan)
     if canvas is not None:
@@ -68,7 +72,7 @@ def load_image_gt(dataset, config, image_id, augment=False, *, augmentation=None
     return Example(molded, meta, class_ids, boxes)
 
 
-def check_classes(dataset, config):
+def check_classes(dataset: Dataset, config: Config) -> None:
     """Raises DatasetError when a data set has more classes than the model is built for."""
     if dataset.num_classes > config.NUM_CLASSES:
         raise DatasetError(
@@ -76,7 +80,8 @@ def check_classes(dataset, config):
             f"is {config.NUM_CLASSES}; set it to {dataset.num_classes}.")
 
 
-def _load_pixels(dataset, config, image_id):
+def _load_pixels(dataset: Dataset, config: Config, image_id: int) -> Image:
+    """The image `[H, W, IMAGE_CHANNEL_COUNT]`; warns when its size is not the declared one."""
     image = np.asarray(dataset.load_image(image_id))
     if image.ndim == 2:
         image = image[..., None]
@@ -93,7 +98,8 @@ def _load_pixels(dataset, config, image_id):
     return image
 
 
-def _load_objects(dataset, config, image_id, image_shape):
+def _load_objects(dataset: Dataset, config: Config, image_id: int,
+                  image_shape: Shape) -> tuple[Boxes, ClassIds]:
     """Boxes and class ids of an image, checked, clipped to it, without empty ones."""
     boxes, class_ids = dataset.load_boxes(image_id)
     boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
@@ -116,7 +122,8 @@ def _load_objects(dataset, config, image_id, image_shape):
     return clipped[filled], class_ids[filled]
 
 
-def _augmented(augmentation, image, boxes, class_ids, rng):
+def _augmented(augmentation: Augmentation, image: Image, boxes: Boxes, class_ids: ClassIds,
+               rng: np.random.Generator) -> tuple[Image, Boxes, ClassIds]:
     image, boxes, class_ids = augmentation(image, boxes, class_ids, rng)
     boxes, class_ids = np.asarray(boxes, np.float32), np.asarray(class_ids, np.int32)
     if boxes.shape != (len(class_ids), 4) or np.ndim(image) != 3:
@@ -126,8 +133,8 @@ def _augmented(augmentation, image, boxes, class_ids, rng):
     return _contiguous(np.asarray(image)), *keep_visible(boxes, class_ids, image.shape)
 
 
-def _contiguous(image):
-    """The image in C order: a flipped view is copied by the pixel, at half the price of by byte."""
+def _contiguous(image: Image) -> Image:
+    """The image in C order; a flipped view is copied by pixels, in half the time of by bytes."""
     height, width, channels = image.shape
     if image.flags.c_contiguous or image.strides[2] != image.itemsize:
         return np.ascontiguousarray(image)
@@ -135,7 +142,7 @@ def _contiguous(image):
     return pixels.view(image.dtype).reshape(height, width, channels)
 
 
-def _move_boxes(boxes, class_ids, plan):
+def _move_boxes(boxes: Boxes, class_ids: ClassIds, plan: ResizePlan) -> tuple[Boxes, ClassIds]:
     """Boxes and class ids in the molded image, cut where the plan crops."""
     moved = plan.boxes_to_molded(boxes)
     if plan.crop is not None:
@@ -144,25 +151,27 @@ def _move_boxes(boxes, class_ids, plan):
     return moved[filled], class_ids[filled]
 
 
-def _padded_to_canvas(plan, canvas, name):
+def _padded_to_canvas(plan: ResizePlan, canvas: Shape, name: str) -> ResizePlan:
     height, width = plan.molded_shape
     if height > canvas[0] or width > canvas[1]:
         raise DatasetError(
             f"{name} is {height}x{width} (height x width) after resizing, larger than the canvas "
             f"{canvas[0]}x{canvas[1]} that all images of the data set share. Its declared size is "
             "wrong, or an augmentation enlarges it; with the latter use the mode 'square'.")
-    return plan.padded_to(*canvas)
+    return plan.padded_to(int(canvas[0]), int(canvas[1]))
 
 
 # --- the canvas of a whole data set ---------------------------------------------------------
 
 
 def common_canvas(dataset: Dataset, config: Config, turns: bool = False) -> tuple[int, int]:
-    """(height, width) of the molded images of a data set: one for all, so that they stack.
+    """(height, width) of the molded images of a data set: one for all, so that they form batches.
 
     In the modes "square" and "crop" that is the config's IMAGE_SHAPE; in "pad64", "fit64" and
     "none" the largest height and width over the data set, a multiple of 64; with `turns`, for
-    images that an augmentation may turn by 90°, the larger of the two for both.
+    images that an augmentation may turn by 90°, the larger of the two for both. Where no size is
+    declared, it is read from the image's header, or, for a subclass that overrides `load_image`,
+    from the whole image.
     """
     if config.IMAGE_RESIZE_MODE in SQUARE_MODES:
         return int(config.IMAGE_SHAPE[0]), int(config.IMAGE_SHAPE[1])

@@ -1,17 +1,21 @@
-"""Reading image files of any kind, upright and in 8 bits."""
+"""Reading image files of any format that Pillow reads, with EXIF orientation applied, as 8 bits."""
 
 import os
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 
 import numpy as np
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from frcnn.arrays import Array
+from frcnn.arrays import Image as Pixels
 from frcnn.errors import ImageError
 
-# 20,000 x 20,000; what claims to be larger is taken for a decompression bomb.
+# 20,000 x 20,000; a file that declares more counts as a decompression bomb.
 MAX_PIXELS = 400_000_000
-_STRIP_PIXELS = 2**17  # converted at a time: larger memory is costly to get anew for each image
+_STRIP_PIXELS = 2**17  # converted at a time: allocating a whole image each time is slow
 
 _PILLOW_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _TURNS = {  # by EXIF orientation
@@ -22,8 +26,8 @@ _TURNS = {  # by EXIF orientation
 _pillow_limit = threading.Lock()
 
 
-def _renew_lock():
-    """A loader's process may be forked while another thread holds the lock, and would wait on."""
+def _renew_lock() -> None:
+    """A process forked while another thread holds the lock would wait for it forever."""
     global _pillow_limit
     _pillow_limit = threading.Lock()
 
@@ -32,12 +36,12 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_renew_lock)
 
 
-def read_image(path, channels=3):
-    """Reads an image file, upright and in 8 bits, whatever kind it is.
+def read_image(path: str | PathLike[str], channels: int = 3) -> Pixels:
+    """Reads an image file as 8 bits, with its EXIF orientation applied.
 
     Grayscale, palette, RGBA and CMYK images are converted, transparency is dropped unless
-    `channels` is 4, the EXIF orientation is applied. Of 16 bits the upper 8 are kept; fractions
-    from 0 to 1 are spread over 0 to 255. Of several frames the first is read.
+    `channels` is 4. Of 16 bits the upper 8 are kept; values from 0 to 1 are scaled to 0 to 255. Of
+    several frames the first is read.
 
     Args:
         path: the file.
@@ -48,7 +52,7 @@ def read_image(path, channels=3):
 
     Raises:
         FileNotFoundError: there is no such file.
-        ImageError: the file is no image, is damaged, or has more than `MAX_PIXELS` pixels.
+        ImageError: the file is not an image, is damaged, or has more than `MAX_PIXELS` pixels.
     """
     if channels not in _PILLOW_MODES:
         raise ImageError(f"{path}: cannot be read with {channels} channels; image files are read "
@@ -62,14 +66,14 @@ def read_image(path, channels=3):
         return _to_array(image, channels)
 
 
-def read_image_size(path):
+def read_image_size(path: str | PathLike[str]) -> tuple[int, int]:
     """The size of the image that `read_image` would return, from the file's header alone.
 
     Returns:
-        `(height, width)` in pixels, upright.
+        `(height, width)` in pixels, with the EXIF orientation applied.
 
     Raises:
-        FileNotFoundError, ImageError: as `read_image`; damage behind the header goes unseen.
+        FileNotFoundError, ImageError: as `read_image`, but not for damage after the header.
     """
     with _opened(path) as image:
         width, height = image.size
@@ -77,17 +81,18 @@ def read_image_size(path):
     return (width, height) if turned else (height, width)
 
 
-def _orientation(image):
-    """The EXIF orientation, 1 (upright) to 8, that is still to be applied."""
-    if image.format == "TIFF":  # Pillow turns these by itself
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 (none) to 8, that is still to be applied."""
+    if image.format == "TIFF":  # Pillow applies it to these
         return 1
     # Not image.getexif(): for a PNG it decodes all pixels in search of a late chunk.
-    return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    orientation: int = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    return orientation
 
 
 @contextmanager
-def _opened(path):
-    """An image opened with Pillow; what fails here or inside the block is told with its name."""
+def _opened(path: str | PathLike[str]) -> Iterator[Image.Image]:
+    """An image opened with Pillow; an error here or inside the block is raised with its path."""
     try:
         with _open_any_size(path) as image:
             width, height = image.size
@@ -109,8 +114,8 @@ def _opened(path):
                          "it out.") from error
 
 
-def _open_any_size(path):
-    """Image.open without Pillow's own size limit, which is global and lies below ours."""
+def _open_any_size(path: str | PathLike[str]) -> Image.Image:
+    """Image.open without Pillow's own size limit, which is global and lower than MAX_PIXELS."""
     with _pillow_limit:
         before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
         try:
@@ -119,7 +124,7 @@ def _open_any_size(path):
             Image.MAX_IMAGE_PIXELS = before
 
 
-def _to_array(image, channels):
+def _to_array(image: Image.Image, channels: int) -> Pixels:
     """`[H, W, channels]` uint8, in strips: Pillow converts a whole image through several copies."""
     mode, (width, height) = _PILLOW_MODES[channels], image.size
     pixels = np.empty((height, width, channels), np.uint8)
@@ -132,7 +137,7 @@ def _to_array(image, channels):
     return pixels
 
 
-def _to_bytes(values):
+def _to_bytes(values: Array) -> Array:
     """One-channel integers or floats as uint8; see `read_image` for the ranges."""
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
         return (values >> 8).astype(np.uint8)

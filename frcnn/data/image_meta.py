@@ -1,14 +1,16 @@
-"""The image meta: what the model needs to know of an image beside its pixels, as one vector."""
+"""The image meta: what the model needs of an image besides its pixels, as one vector."""
 
 import numpy as np
 
+from frcnn.arrays import Array, ImageMeta, IntArray, Shape, Window
 
-def compose_image_meta(image_id, original_image_shape, image_shape, window, scale,
-                       active_class_ids):
-    """Everything about one image that the model needs beside its pixels, in one vector.
+
+def compose_image_meta(image_id: int, original_image_shape: Shape, image_shape: Shape,
+                       window: Window, scale: float, active_class_ids: IntArray) -> ImageMeta:
+    """Everything about one image that the model needs besides its pixels, in one vector.
 
     Args:
-        image_id: an integer.
+        image_id: the data set's internal id; any integer without a data set.
         original_image_shape: `(H, W, C)` before resizing.
         image_shape: `(H, W, C)` of the molded image.
         window: `(y1, x1, y2, x2)` pixels: the picture without its padding.
@@ -22,8 +24,8 @@ def compose_image_meta(image_id, original_image_shape, image_shape, window, scal
                      *active_class_ids], np.float64)
 
 
-def parse_image_meta(meta):
-    """Takes image metas apart.
+def parse_image_meta(meta: ImageMeta) -> dict[str, Array]:
+    """Splits image metas into their named parts.
 
     Args:
         meta: `[B, 12 + NUM_CLASSES]`, of `compose_image_meta`.

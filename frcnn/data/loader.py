@@ -1,17 +1,22 @@
 """From a data set to static batches: the Keras data set of training, and a plain generator.
 
-Every chance (order, augmentation, anchors drawn) comes from a generator seeded by (seed, epoch,
-place in the epoch), so that equal seeds give equal batches whatever thread makes them, and a run
-that starts at a later epoch sees what it would have seen.
+All randomness (order, augmentation, anchors drawn) comes from a generator seeded by (seed, epoch,
+position in the epoch), so that equal seeds give equal batches whatever thread makes them, and a run
+that resumes at a later epoch gets the batches of an uninterrupted one.
 """
 
 import warnings
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 import keras
 import numpy as np
 
-from frcnn.data.augment import resolve
-from frcnn.data.examples import check_classes, common_canvas, load_image_gt
+from frcnn.arrays import Array, Boxes, ClassIds, IntArray
+from frcnn.config import Config
+from frcnn.data.augment import AugmentationLike, resolve
+from frcnn.data.dataset import Dataset
+from frcnn.data.examples import Example, check_classes, common_canvas, load_image_gt
 from frcnn.data.molding import mold_image
 from frcnn.data.prefetch import Prefetcher
 from frcnn.data.targets import build_detection_targets, build_rpn_targets, generate_random_rois
@@ -21,14 +26,16 @@ from frcnn.geometry.anchors import pyramid_anchors
 # An image that has become unreadable is replaced by the next one; more in a row are an error.
 MAX_UNREADABLE_IN_A_ROW = 5
 
+Batch: TypeAlias = dict[str, Array]  # the model's inputs, see `DetectionSequence`
+
 
 class DetectionSequence(keras.utils.PyDataset):
     """Batches of a data set for `fit(…, shuffle=False)`, every image once an epoch.
 
-    `shuffle=False` belongs there, since Keras would else shuffle the batches once more, without a
-    seed; the order of the images is this class's own affair.
+    With `shuffle=True` Keras would also shuffle the batches, without a seed; the order of the
+    images comes from this class.
 
-    Item i is `(inputs,)`, and `inputs` a dict of arrays, B images high:
+    Item i is `(inputs,)`, where `inputs` is a dict of arrays for B images:
 
     | name | shape, dtype | content |
     |---|---|---|
@@ -40,11 +47,11 @@ class DetectionSequence(keras.utils.PyDataset):
     | `input_gt_boxes` | `[B, MAX_GT_INSTANCES, 4]` float32 | pixels of the molded image |
     | `input_rois` | `[B, random_rois, 4]` int32 | with `random_rois` only; pixels |
 
-    All shapes stay the same: a last batch that is not full is filled up with images from the start
-    of the epoch's order, and in the modes "pad64" and "none" all images are padded to the data
-    set's `common_canvas`. An image with more than MAX_GT_INSTANCES objects keeps as many, drawn at
-    random, with a warning. An image that cannot be read is replaced by the next one in the order,
-    with a warning that names it; a row of more than five ends the run.
+    All batches have the same shapes: a last batch that is not full is completed with images from
+    the start of the epoch's order, and in the modes "pad64", "fit64" and "none" all images are
+    padded to the data set's `common_canvas`. Of an image with more than MAX_GT_INSTANCES objects
+    that many are drawn at random, with a warning. An image that cannot be read is replaced by the
+    next one in the order, with a warning that names it; more than five in a row end the run.
 
     Args:
         dataset: a prepared `Dataset`.
@@ -55,23 +62,31 @@ class DetectionSequence(keras.utils.PyDataset):
         batch_size: images a batch; None for the config's BATCH_SIZE.
         seed: whole number; None draws one. It is kept as the attribute `seed`.
         random_rois: boxes drawn on the host for each image, 0 for none.
-        steps: batches an epoch; None for every image once. With a number the next epoch goes on
-            where the last one ended, and the order is drawn anew after each pass of the data.
+        steps: batches an epoch; None for every image once. With a number the next epoch continues
+            where the last one ended, and a new order is drawn after each pass of the data.
         initial_epoch: the epoch to start with, for a run that is resumed.
-        workers: threads that prepare the batches to come; with 1 each is made when it is asked
-            for. They are this class's own: those of Keras mix up batches of two epochs where
-            `fit` first draws one to build the model (on JAX, or under a distribution strategy).
-            They end by themselves when no more batches are asked for.
+        workers: threads that prepare the next batches; with 1 a batch is made when it is requested.
+            They are this class's own: those of Keras mix up batches of two epochs where `fit`
+            first draws one to build the model (on JAX, or under a distribution strategy). They
+            end when no more batches are requested.
         max_queue_size: how many batches to prepare ahead; None for twice the workers.
+
+    Attributes:
+        epoch: the current one, from 0; `on_epoch_end` advances it.
+        image_shape: `(H, W, C)` of the molded images.
+        failure: the exception that ended the run, or None; Keras may hide it from the caller.
 
     Raises:
         DatasetError: the data set is empty or has more classes than NUM_CLASSES.
         ConfigError: an argument is not allowed.
     """
 
-    def __init__(self, dataset, config, *, shuffle=True, augmentation=None,
-                 no_augmentation_sources=None, batch_size=None, seed=None, random_rois=0,
-                 steps=None, initial_epoch=0, workers=1, max_queue_size=None):
+    def __init__(self, dataset: Dataset, config: Config, *, shuffle: bool = True,
+                 augmentation: AugmentationLike = None,
+                 no_augmentation_sources: Iterable[str] | None = None,
+                 batch_size: int | None = None, seed: int | None = None, random_rois: int = 0,
+                 steps: int | None = None, initial_epoch: int = 0, workers: int = 1,
+                 max_queue_size: int | None = None) -> None:
         super().__init__(workers=1)
         if dataset.num_images == 0:
             raise DatasetError("The data set has no images; add some and call prepare().")
@@ -87,27 +102,27 @@ class DetectionSequence(keras.utils.PyDataset):
         self.epoch = int(initial_epoch)
         turns = getattr(self.augmentation, "turns", False)
         self.image_shape = (*common_canvas(dataset, config, turns), config.IMAGE_CHANNEL_COUNT)
-        self.failure = None  # what ended the run, for callers that Keras hides it from
+        self.failure: Exception | None = None
         self._ahead = Prefetcher(self._batch, workers) if workers > 1 else None
         self._queue_size = 2 * workers if max_queue_size is None else max(1, int(max_queue_size))
         self._within_epoch = self._last_batch_given = False
-        self._orders = {}
+        self._orders: dict[int, IntArray] = {}
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Batches an epoch."""
         return self.steps or -(-self.dataset.num_images // self.batch_size)
 
-    def on_epoch_begin(self):
+    def on_epoch_begin(self) -> None:
         """Called by Keras."""
         self._within_epoch, self._last_batch_given = True, False
 
-    def on_epoch_end(self):
-        """Called by Keras, also where no epoch was: only one that was gone through counts."""
+    def on_epoch_end(self) -> None:
+        """Advances the epoch if its last batch was served; Keras also calls it without an epoch."""
         if self._within_epoch and self._last_batch_given:
             self.epoch += 1
         self._within_epoch = False
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: int) -> tuple[Batch]:
         """Batch `index` of the current epoch; see the class for what it holds."""
         if not 0 <= index < len(self):
             raise IndexError(f"There is no batch {index}; an epoch has {len(self)}.")
@@ -125,37 +140,37 @@ class DetectionSequence(keras.utils.PyDataset):
         self._last_batch_given = index == len(self) - 1
         return (batch,)
 
-    def image_order(self, epoch):
+    def image_order(self, epoch: int) -> IntArray:
         """Image ids in the order of one pass through the data, int `[num_images]`."""
         if not self.shuffle:
             return self.dataset.image_ids
         order = self._orders.get(epoch)
         if order is None:
             order = np.random.default_rng([self.seed, 1, epoch]).permutation(self.dataset.image_ids)
-            # Threads work on neighbouring batches, so on two passes at most.
+            # Threads work on neighboring batches, so on two passes at most.
             self._orders = {**dict(list(self._orders.items())[-1:]), epoch: order}
         return order
 
     # --- inside -----------------------------------------------------------------------------
 
-    def _batch(self, epoch, index):
+    def _batch(self, epoch: int, index: int) -> Batch:
         inputs = self._empty_batch()
         for slot in range(self.batch_size):
             self._fill(inputs, slot, epoch, index * self.batch_size + slot)
         return inputs
 
-    def _image_id(self, epoch, place):
-        """The image at a place of an epoch, which may lie beyond its end."""
+    def _image_id(self, epoch: int, place: int) -> int:
+        """The image at a place of an epoch, also at one after its end."""
         count = self.dataset.num_images
         if self.steps is None:
-            return self.image_order(epoch)[place % count]
+            return int(self.image_order(epoch)[place % count])
         passes, place = divmod(epoch * self.steps * self.batch_size + place, count)
-        return self.image_order(passes)[place]
+        return int(self.image_order(passes)[place])
 
-    def _empty_batch(self):
+    def _empty_batch(self) -> Batch:
         config, size = self.config, self.batch_size
         anchors = len(pyramid_anchors(config, self.image_shape))
-        inputs = {
+        inputs: Batch = {
             "input_image": np.empty((size, *self.image_shape), np.float32),
             "input_image_meta": np.zeros((size, config.IMAGE_META_SIZE), np.float32),
             "input_rpn_match": np.zeros((size, anchors, 1), np.int32),
@@ -167,7 +182,7 @@ class DetectionSequence(keras.utils.PyDataset):
             inputs["input_rois"] = np.zeros((size, self.random_rois, 4), np.int32)
         return inputs
 
-    def _fill(self, inputs, slot, epoch, place):
+    def _fill(self, inputs: Batch, slot: int, epoch: int, place: int) -> None:
         """Puts the example at a place of the epoch into the batch."""
         rng = np.random.default_rng([self.seed, 2, epoch, place])
         example = self._load(epoch, place, rng)
@@ -185,7 +200,7 @@ class DetectionSequence(keras.utils.PyDataset):
             inputs["input_rois"][slot] = generate_random_rois(
                 self.image_shape, self.random_rois, class_ids, boxes, rng=rng)
 
-    def _load(self, epoch, place, rng):
+    def _load(self, epoch: int, place: int, rng: np.random.Generator) -> Example:
         """The example at a place of the epoch, or the next one that can be read."""
         for step in range(MAX_UNREADABLE_IN_A_ROW + 1):
             image_id = self._image_id(epoch, place + step)
@@ -196,14 +211,14 @@ class DetectionSequence(keras.utils.PyDataset):
                                      augmentation=augmentation, rng=rng,
                                      canvas=self.image_shape[:2])
             except (ImageError, OSError) as error:
-                problem = error
+                problem: Exception = error
                 warnings.warn(f"{self.dataset.image_reference(image_id)} cannot be read and is "
                               f"replaced by another image: {error}", stacklevel=2)
         raise DatasetError(
             f"{MAX_UNREADABLE_IN_A_ROW + 1} images in a row cannot be read; the last one is "
             f"{self.dataset.image_reference(image_id)}: {problem} Is the disk still there?")
 
-    def _limited(self, example, rng):
+    def _limited(self, example: Example, rng: np.random.Generator) -> tuple[ClassIds, Boxes]:
         """Class ids and boxes, at most MAX_GT_INSTANCES of them, drawn at random."""
         count, limit = len(example.class_ids), self.config.MAX_GT_INSTANCES
         if count <= limit:
@@ -216,24 +231,31 @@ class DetectionSequence(keras.utils.PyDataset):
         return example.class_ids[kept], example.boxes[kept]
 
 
-def _fresh_seed():
+def _fresh_seed() -> int:
     return int(np.random.default_rng().integers(2**62))
 
 
 # --- the reference's generator --------------------------------------------------------------
 
 
-def data_generator(dataset, config, shuffle=True, augment=True, random_rois=0, batch_size=1,
-                   detection_targets=False, *, augmentation=None, no_augmentation_sources=None,
-                   seed=None):
+def data_generator(dataset: Dataset, config: Config, shuffle: bool = True, augment: bool = True,
+                   random_rois: int = 0, batch_size: int | None = 1,
+                   detection_targets: bool = False, *, augmentation: AugmentationLike = None,
+                   no_augmentation_sources: Iterable[str] | None = None,
+                   seed: int | None = None) -> Iterator[tuple[list[Array], list[Array]]]:
     """Endless batches, for inspection in notebooks; training uses `DetectionSequence`.
 
     Args:
-        dataset, config, shuffle, augmentation, no_augmentation_sources, batch_size, seed: as for
-            `DetectionSequence`.
-        augment: whether to mirror left-right by chance; `augmentation` overrides it.
+        dataset: as for `DetectionSequence`.
+        config: as for `DetectionSequence`.
+        shuffle: as for `DetectionSequence`.
+        augment: whether to mirror at random horizontally; `augmentation` overrides it.
         random_rois: boxes drawn on the host for each image, 0 for none.
+        batch_size: as for `DetectionSequence`.
         detection_targets: whether to add the head's targets for those boxes.
+        augmentation: as for `DetectionSequence`.
+        no_augmentation_sources: as for `DetectionSequence`.
+        seed: as for `DetectionSequence`.
 
     Yields:
         `(inputs, outputs)`, two lists of arrays. Inputs: images `[B, H, W, C]` molded, image_meta,
@@ -243,7 +265,8 @@ def data_generator(dataset, config, shuffle=True, augment=True, random_rois=0, b
         deltas `[B, T, NUM_CLASSES, 4]`, else none. T is TRAIN_ROIS_PER_IMAGE.
 
     Raises:
-        ConfigError: `detection_targets` without `random_rois`.
+        ConfigError: `detection_targets` without `random_rois`; or as `DetectionSequence`.
+        DatasetError: as `DetectionSequence`.
     """
     if detection_targets and not random_rois:
         raise ConfigError("detection_targets needs random_rois above 0: the targets are for them.")
@@ -254,12 +277,13 @@ def data_generator(dataset, config, shuffle=True, augment=True, random_rois=0, b
     return _generate(sequence, detection_targets)
 
 
-def _generate(sequence, detection_targets):
+def _generate(sequence: DetectionSequence,
+              detection_targets: bool) -> Iterator[tuple[list[Array], list[Array]]]:
     while True:
         sequence.on_epoch_begin()
         for index in range(len(sequence)):
             (batch,) = sequence[index]
-            inputs, outputs = list(batch.values()), []
+            inputs, outputs = list(batch.values()), list[Array]()
             if detection_targets:
                 rng = np.random.default_rng([sequence.seed, 3, sequence.epoch, index])
                 rois, *outputs = _head_targets(batch, sequence.config, rng)
@@ -268,7 +292,7 @@ def _generate(sequence, detection_targets):
         sequence.on_epoch_end()
 
 
-def _head_targets(batch, config, rng):
+def _head_targets(batch: Batch, config: Config, rng: np.random.Generator) -> tuple[Array, ...]:
     """rois `[B, T, 4]`, class ids `[B, T, 1]` and deltas `[B, T, NUM_CLASSES, 4]` of a batch."""
     targets = []
     for rois, class_ids, boxes in zip(batch["input_rois"], batch["input_gt_class_ids"],

@@ -1,9 +1,12 @@
-"""Molding: pixels to the network's input and back, by the mean pixel."""
+"""Molding: from pixels to the network's input and back, by the mean pixel."""
 
 import numpy as np
 
+from frcnn.arrays import FloatArray, Image
+from frcnn.config import Config
 
-def mold_image(images, config, *, out=None):
+
+def mold_image(images: Image, config: Config, *, out: FloatArray | None = None) -> FloatArray:
     """Subtracts the mean pixel.
 
     Args:
@@ -23,8 +26,8 @@ def mold_image(images, config, *, out=None):
     return molded
 
 
-def unmold_image(images, config):
-    """Adds the mean pixel again: the inverse of `mold_image`.
+def unmold_image(images: FloatArray, config: Config) -> Image:
+    """Adds the mean pixel, the inverse of `mold_image`.
 
     Args:
         images: `[..., H, W, C]` floats.
@@ -33,5 +36,5 @@ def unmold_image(images, config):
     Returns:
         uint8 of the same shape, rounded.
     """
-    pixels = np.asarray(images) + np.asarray(config.MEAN_PIXEL, np.float64)
+    pixels: FloatArray = np.asarray(images) + np.asarray(config.MEAN_PIXEL, np.float64)
     return np.clip(np.rint(pixels), 0, 255).astype(np.uint8)

@@ -1,45 +1,50 @@
-"""Work done ahead of its being asked for, in threads that end by themselves."""
+"""Values computed in threads before they are requested; the threads end without being closed."""
 
 import threading
 from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from typing import Any, TypeAlias
+
+Key: TypeAlias = tuple[Any, ...]
 
 
 class Prefetcher:
-    """Makes things in threads before they are taken.
+    """Computes values in threads before they are taken.
 
-    Threads start when there is something to make and end when there is not. Nobody need close it:
-    when a training ends, crashes or is interrupted, no more is asked for, and once what was under
-    way is finished no thread is left.
+    Threads start when there is something to compute and end when there is not. It needs no closing:
+    when a training ends, crashes or is interrupted, nothing more is requested, and no thread is
+    left once the values being computed are finished.
 
     Args:
-        make: function of a key's parts.
+        make: computes the value of a key; its arguments are the key's parts.
         workers: threads at the same time, at most.
     """
 
-    def __init__(self, make, workers):
+    def __init__(self, make: Callable[..., Any], workers: int) -> None:
         self._make, self._workers = make, workers
         self._lock = threading.Lock()
-        self._futures = {}  # by key: what is made, being made or waiting, and was not taken yet
-        self._waiting = deque()  # keys and futures, first come, first served
+        # By key: computed, being computed or waiting, and not taken yet.
+        self._futures: dict[Key, Future[Any]] = {}
+        self._waiting: deque[tuple[Key, Future[Any]]] = deque()  # first come, first served
         self._running = 0
 
-    def __len__(self):
-        """How many are made, being made or waiting, and were not taken yet."""
+    def __len__(self) -> int:
+        """How many are computed, being computed or waiting, and were not taken yet."""
         return len(self._futures)
 
-    def take(self, keys):
-        """What belongs to the first key; waits for it, and has the others made meanwhile.
+    def take(self, keys: Sequence[Key]) -> Any:
+        """The value of the first key; waits for it, while the others are computed too.
 
         Args:
-            keys: tuples, in the order in which they will be wanted. Whatever was asked for earlier
-                and is not among them is given up.
+            keys: in the order in which they will be taken. Whatever was requested earlier and is
+                not among them is cancelled.
 
         Raises:
-            What `make` raised for the first key.
+            Exception: what `make` raised for the first key.
         """
         with self._lock:
-            self._give_up(self._futures.keys() - set(keys))
+            self._cancel(self._futures.keys() - set(keys))
             for key in keys:
                 if key not in self._futures:
                     self._futures[key] = Future()
@@ -51,18 +56,18 @@ class Prefetcher:
             threading.Thread(target=self._work, name="frcnn batches").start()
         return future.result()
 
-    def clear(self):
-        """Gives up everything that is not being made already."""
+    def clear(self) -> None:
+        """Cancels everything that is not being computed already."""
         with self._lock:
-            self._give_up(list(self._futures))
+            self._cancel(list(self._futures))
             self._waiting.clear()
 
-    def _give_up(self, keys):
+    def _cancel(self, keys: Iterable[Key]) -> None:
         for key in keys:
             self._futures.pop(key).cancel()
 
-    def _work(self):
-        """A thread's life."""
+    def _work(self) -> None:
+        """What a thread runs: one waiting key after the other, until there are none."""
         while True:
             with self._lock:
                 if not self._waiting:
@@ -72,6 +77,6 @@ class Prefetcher:
             if future.set_running_or_notify_cancel():
                 try:
                     future.set_result(self._make(*key))
-                except BaseException as error:  # it is raised where it is taken
+                except BaseException as error:  # raised in `take`
                     future.set_exception(error)
-            del future  # a batch is large, and the next one may be long in coming
+            del future  # a batch is large; do not hold it while the next one is computed

@@ -150,25 +150,25 @@ def test_images_of_a_few_pixels(shape):
 # --- light ----------------------------------------------------------------------------------
 
 
-def recoloured(image, *values):
-    return ops.to_array(ops.recolour(ops.to_planes(image), *values))
+def recolored(image, *values):
+    return ops.to_array(ops.recolor(ops.to_planes(image), *values))
 
 
 def test_brightness_and_contrast():
     image = np.uint8([[[0, 100, 255]]])
-    np.testing.assert_array_equal(recoloured(image), image)
-    assert recoloured(image, 10).tolist() == [[[10, 110, 255]]]
-    assert recoloured(image, -30).tolist() == [[[0, 70, 225]]]
-    assert recoloured(image, 0, 2).tolist() == [[[0, 72, 255]]]  # 127.5 - 2 * 27.5 = 72.5
+    np.testing.assert_array_equal(recolored(image), image)
+    assert recolored(image, 10).tolist() == [[[10, 110, 255]]]
+    assert recolored(image, -30).tolist() == [[[0, 70, 225]]]
+    assert recolored(image, 0, 2).tolist() == [[[0, 72, 255]]]  # 127.5 - 2 * 27.5 = 72.5
 
 
 def test_hue_by_hand():
     image = np.uint8([[[200, 50, 50], [90, 90, 90]]])
-    assert recoloured(image, 0, 1, 1 / 3).tolist() == [[[50, 200, 50], [90, 90, 90]]]
-    assert recoloured(image, 0, 1, -1 / 3).tolist() == [[[50, 50, 200], [90, 90, 90]]]
-    assert recoloured(image, 0, 1, 1 / 2).tolist() == [[[0, 150, 150], [90, 90, 90]]]
+    assert recolored(image, 0, 1, 1 / 3).tolist() == [[[50, 200, 50], [90, 90, 90]]]
+    assert recolored(image, 0, 1, -1 / 3).tolist() == [[[50, 50, 200], [90, 90, 90]]]
+    assert recolored(image, 0, 1, 1 / 2).tolist() == [[[0, 150, 150], [90, 90, 90]]]
     four = np.concatenate([image, image[..., :1]], axis=-1)
-    np.testing.assert_array_equal(recoloured(four, 0, 1, 1 / 3), four)
+    np.testing.assert_array_equal(recolored(four, 0, 1, 1 / 3), four)
 
 
 @given(st.floats(-30, 30), st.floats(0.7, 1.4), st.floats(-0.1, 0.1), st.sampled_from([1, 3, 4]))
@@ -183,7 +183,7 @@ def test_light_is_what_the_formula_says(brightness, contrast, hue, channels):
         along = (values @ axis)[..., None] * axis
         values = along + np.cos(angle) * (values - along) + np.sin(angle) * np.cross(axis, values)
     expected = np.clip((values - 127.5) * contrast + 127.5 + brightness, 0, 255)
-    assert np.abs(recoloured(image, brightness, contrast, hue) - expected).max() <= 0.51
+    assert np.abs(recolored(image, brightness, contrast, hue) - expected).max() <= 0.51
     np.testing.assert_array_equal(image, before)
 
 
