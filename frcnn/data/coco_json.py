@@ -171,7 +171,7 @@ def _second_image(image_id: int, first_name: object, name: object) -> Finding:
     """The finding on an image id that occurs again."""
     if name == first_name:
         return Finding("image listed twice", f"Image {image_id} ({shown(name)}) is listed twice in "
-                       "'images'; taken once.", repairable=True, image_id=image_id)
+                       "'images'; used once.", repairable=True, image_id=image_id)
     return Finding("duplicate image id", f"Image id {image_id} occurs twice in 'images' "
                    f"({shown(first_name)} and {shown(name)}); ids must differ.", image_id=image_id)
 

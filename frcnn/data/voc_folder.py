@@ -152,7 +152,7 @@ def _read_list(folder: Path, subset: str, findings: list[Finding]) -> list[str]:
     for name, count in counts.items():
         if count > 1:
             findings.append(Finding("image listed twice", f"Image {name} is listed {count} times "
-                                    f"in {subset}.txt; taken once.", True, image_id=name))
+                                    f"in {subset}.txt; used once.", True, image_id=name))
     return list(counts)
 
 

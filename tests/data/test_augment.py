@@ -45,7 +45,7 @@ def test_the_microscopy_preset_moves_boxes_with_what_they_surround(seed, channel
     y1, x1 = data.draw(st.integers(0, height - 20)), data.draw(st.integers(0, width - 20))
     y2, x2 = data.draw(st.integers(y1 + 15, height)), data.draw(st.integers(x1 + 15, width))
     if (y2 - y1) * (x2 - x1) > height * width / 3:
-        return  # it would be taken for the background
+        return  # its color would count as the background's
     image = np.full((height, width, channels), 70, np.uint8)
     image[y1:y2, x1:x2] = 190
     before, boxes = image.copy(), np.float32([[y1, x1, y2, x2]])

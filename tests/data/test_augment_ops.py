@@ -80,7 +80,7 @@ def test_turns_by_hand():
        channels=st.sampled_from([2, 3, 4]))
 @settings(max_examples=200, deadline=None)
 def test_pixels_lie_where_the_box_of_the_whole_says(height, width, scale, shift, channels):
-    """Each pixel tells where it was; its centre must have moved as the corners of the box did."""
+    """Each pixel holds its old position; its center must have moved as the box's corners did."""
     image = coordinates(height, width, channels)
     moved, boxes = placed(image, np.float32([[0, 0, height, width]]), scale, shift)
     assert moved.shape == image.shape and boxes.dtype == np.float32

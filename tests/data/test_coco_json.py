@@ -56,7 +56,8 @@ def test_a_valid_file_is_read_as_it_is(read):
     categories, images, findings = read(content())
     assert findings == []
     assert list(categories.items()) == [(3, "rod"), (5, "cell")]
-    assert [(each.id, each.width, each.height) for each in images] == [(1, 100, 80), (2, 100, 80)]
+    assert [(image.id, image.width, image.height) for image in images] == [
+        (1, 100, 80), (2, 100, 80)]
     np.testing.assert_array_equal(images[0].boxes, np.float32([[20, 10, 60, 40]]))
     assert images[0].boxes.dtype == np.float32
     assert images[0].category_ids.tolist() == [3] and images[0].crowds.tolist() == [False]
@@ -244,7 +245,7 @@ def test_a_wrong_annotation_is_found(read, case):
     findings = serious(result)
     assert len(findings) == 1
     assert_matches(findings[0].message, message)
-    assert all(len(each.boxes) == 0 for each in result[1])
+    assert all(len(image.boxes) == 0 for image in result[1])
 
 
 def test_an_annotation_id_that_occurs_twice(read):

@@ -168,16 +168,16 @@ def test_a_coco_folder_is_loaded_without_a_warning(coco_folder):
 
 
 def test_coco_boxes_lie_on_their_pixels(coco_folder):
-    """Each class is drawn in a colour of its own, which is found by search, not by the boxes."""
+    """Each class is drawn in a color of its own, which is found by search, not by the boxes."""
     dataset = CocoDataset.from_folder(coco_folder, "train")
-    colours = {1: (40, 200, 60), 2: (220, 40, 40), 3: (50, 80, 230)}
+    colors = {1: (40, 200, 60), 2: (220, 40, 40), 3: (50, 80, 230)}
     for image_id in dataset.image_ids[:-1]:
         pixels = dataset.load_image(image_id)
         assert pixels.shape == (96, 128, 3) and pixels.dtype == np.uint8
         boxes, class_ids = dataset.load_boxes(image_id)
         assert sorted(abs(class_ids)) == [1, 2, 3]
         for box, class_id in zip(boxes, class_ids):
-            rows, columns = np.nonzero((pixels == colours[abs(class_id)]).all(-1))
+            rows, columns = np.nonzero((pixels == colors[abs(class_id)]).all(-1))
             assert box.tolist() == [rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
 
 
@@ -200,8 +200,8 @@ def test_boxes_handed_out_are_the_callers_own(coco_folder):
 
 def test_only_some_classes(coco_folder):
     edit(coco_folder, "val", lambda content: content.update(
-        annotations=[each for each in content["annotations"]
-                     if each["image_id"] != 6 or each["category_id"] == 11]))
+        annotations=[entry for entry in content["annotations"]
+                     if entry["image_id"] != 6 or entry["category_id"] == 11]))
     dataset = CocoDataset()
     dataset.load_coco(coco_folder, "val", class_ids=[2, 7])
     dataset.prepare()

@@ -90,7 +90,7 @@ def exact_turns(image, boxes, class_ids, rng):
 
 
 def test_the_microscopy_preset_keeps_boxes_on_objects_and_crowds_crowds():
-    """Objects are large pure colours, which the change of hue leaves apart."""
+    """Objects are large pure colors, which the change of hue leaves apart."""
     dataset = Drawn((80, 120), BOXES, np.array([1, -2, 3], np.int32))
     counts = set()
     for seed in range(30):

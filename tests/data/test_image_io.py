@@ -41,7 +41,7 @@ def test_jpeg_comes_close(tmp_path):
 
 
 def kinds():
-    """Pictures of one left half and one right half, each kind with the colours it should give."""
+    """Pictures of one left half and one right half, each kind with the colors it should give."""
     gray = np.uint8([[0, 200]])
     red_green = np.uint8([[[255, 0, 0], [0, 255, 0]]])
     alpha = np.concatenate([red_green, np.uint8([[[0], [255]]])], axis=2)
@@ -100,7 +100,7 @@ def test_gray_of_a_palette_is_that_of_its_colours(tmp_path):
 def test_exif_orientation_is_applied(tmp_path, suffix, orientation):
     upright = np.zeros((32, 48, 3), np.uint8)
     upright[:16, :16] = 250  # top left is white
-    # How a camera stores it: the inverse of the turn that the orientation asks for.
+    # How a camera stores it: the inverse of the turn that the orientation stands for.
     stored = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
               5: upright.transpose(1, 0, 2), 6: np.rot90(upright, 1),
               7: upright[::-1, ::-1].transpose(1, 0, 2), 8: np.rot90(upright, -1)}[orientation]
@@ -130,7 +130,7 @@ def test_one_pixel(tmp_path):
 
 
 def test_the_first_of_several_frames(tmp_path):
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     frames[0].save(tmp_path / "a.tif", save_all=True, append_images=frames[1:])
     np.testing.assert_array_equal(read_image(tmp_path / "a.tif")[0, 0], [255, 0, 0])
 

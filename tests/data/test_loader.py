@@ -20,7 +20,7 @@ from frcnn.data.coco import CocoDataset
 from frcnn.data.dataset import Dataset
 from frcnn.data.examples import load_image_gt
 from frcnn.data.image_meta import parse_image_meta
-from frcnn.data.loader import DetectionSequence, data_generator
+from frcnn.data.loader import DetectionSequence
 from frcnn.data.molding import mold_image
 from frcnn.errors import ConfigError, DatasetError
 from frcnn.geometry.anchors import pyramid_anchors
@@ -211,8 +211,8 @@ def test_steps_go_on_through_the_data_from_epoch_to_epoch(train, shuffle):
         order += flat(run_epoch(sequence))
         assert len(sequence) == 2
     passes = [order[start:start + 5] for start in range(0, 20, 5)]
-    assert all(sorted(each) == [0, 1, 2, 3, 4] for each in passes)
-    assert shuffle == (len({tuple(each) for each in passes}) > 1)
+    assert all(sorted(ids) == [0, 1, 2, 3, 4] for ids in passes)
+    assert shuffle == (len({tuple(ids) for ids in passes}) > 1)
 
 
 def test_steps_may_span_several_passes(train):
@@ -227,7 +227,7 @@ def test_equal_seeds_give_equal_batches_and_a_later_start_goes_on(train, steps, 
     first = DetectionSequence(train, config_for(), **settings)
     run_epoch(first)
     second = DetectionSequence(train, config_for(), initial_epoch=1, **settings)
-    for index in reversed(range(len(second))):  # in whatever order they are asked for
+    for index in reversed(range(len(second))):  # in whatever order they are requested
         assert_same(first[index][0], second[index][0])
     other = DetectionSequence(train, config_for(), **{**settings, "seed": 22})
     assert any(not np.array_equal(first[index][0]["input_image"], other[index][0]["input_image"])
@@ -357,51 +357,3 @@ def test_data_sets_that_cannot_be_used_are_refused(train):
         DetectionSequence(train, config_for(NUM_CLASSES=3))
     with pytest.raises(ConfigError, match="augmentation is 'flop'"):
         DetectionSequence(train, config_for(), augmentation="flop")
-
-
-# --- the reference's generator --------------------------------------------------------------
-
-
-def test_the_generator_goes_on_for_ever(train):
-    generator = data_generator(train, config_for(), shuffle=False, augment=False)
-    seen = []
-    for _ in range(12):
-        inputs, outputs = next(generator)
-        assert len(inputs) == 6 and outputs == []
-        assert inputs[0].shape == (1, 128, 128, 3)
-        seen.append(int(inputs[1][0, 0]))
-    assert seen == [0, 1, 2, 3, 4] * 2 + [0, 1]
-
-
-def test_the_generator_mirrors_unless_told_not_to(train):
-    def images(**settings):
-        generator = data_generator(train, config_for(), shuffle=False, seed=1, **settings)
-        return [next(generator)[0][0] for _ in range(20)]
-
-    plain, mirrored = images(augment=False), images()
-    flipped = [not np.array_equal(a, b) for a, b in zip(plain, mirrored)]
-    assert 3 < sum(flipped) < 17
-    for a, b, flip in zip(plain, mirrored, flipped):
-        np.testing.assert_array_equal(b, a[:, :, ::-1] if flip else a)
-
-
-def test_the_generators_detection_targets(train):
-    config = config_for(TRAIN_ROIS_PER_IMAGE=30)
-    generator = data_generator(train, config, shuffle=False, augment=False, random_rois=200,
-                               batch_size=2, detection_targets=True, seed=2)
-    inputs, (class_ids, deltas) = next(generator)
-    assert [array.shape for array in inputs[6:]] == [(2, 200, 4), (2, 30, 4)]
-    assert class_ids.shape == (2, 30, 1) and deltas.shape == (2, 30, 4, 4)
-    for slot in range(2):
-        objects = inputs[5][slot][inputs[4][slot] > 0].astype(float)
-        kinds = inputs[4][slot][inputs[4][slot] > 0]
-        overlaps = compute_overlaps(inputs[7][slot].astype(float), objects)
-        positive = class_ids[slot, :, 0] > 0
-        assert 0 < positive.sum() <= 9
-        np.testing.assert_array_equal(class_ids[slot, positive, 0],
-                                      kinds[overlaps[positive].argmax(axis=1)])
-        assert (overlaps[positive].max(axis=1) >= 0.5).all()
-        real = inputs[7][slot].any(axis=1)
-        assert (overlaps[~positive & real].max(axis=1) < 0.5).all()
-    with pytest.raises(ConfigError, match="needs random_rois"):
-        data_generator(train, config, detection_targets=True)

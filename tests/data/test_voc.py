@@ -1,13 +1,9 @@
-"""Pascal VOC folders: boxes on their pixels, classes, subsets, and every sort of bad file."""
+"""Data sets in Pascal VOC's layout: boxes on their pixels, classes, subsets, and wrong folders."""
 
-import json
-import re
 import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from voc_tools import (
     COLOURS,
@@ -19,12 +15,10 @@ from voc_tools import (
     voc_object,
 )
 
-from frcnn.data import voc_xml
 from frcnn.data.coco import CocoDataset
-from frcnn.data.convert import convert_voc
 from frcnn.data.folders import FolderDataset, find_layout, open_folder
 from frcnn.data.voc import VocDataset
-from frcnn.data.voc_folder import read_voc, voc_subsets
+from frcnn.data.voc_folder import voc_subsets
 from frcnn.errors import DatasetError
 
 
@@ -44,7 +38,7 @@ def load(folder, subset="train", **options):
 
 
 def test_boxes_lie_on_their_pixels(folder):
-    """Each class is drawn in a colour of its own, which is found by search, not by the boxes."""
+    """Each class is drawn in a color of its own, which is found by search, not by the boxes."""
     dataset = load(folder)
     assert dataset.class_names == ["BG", "cell", "rod"]  # by name
     assert dataset.check() == []
@@ -53,8 +47,8 @@ def test_boxes_lie_on_their_pixels(folder):
         boxes, class_ids = dataset.load_boxes(image_id)
         assert boxes.dtype == np.float32 and len(boxes) == len(class_ids) > 0
         for box, class_id in zip(boxes, class_ids):
-            colour = COLOURS[dataset.class_names[abs(class_id)]]
-            rows, columns = np.nonzero((pixels == colour).all(-1))
+            color = COLOURS[dataset.class_names[abs(class_id)]]
+            rows, columns = np.nonzero((pixels == color).all(-1))
             assert box.tolist() == [rows.min(), columns.min(), rows.max() + 1, columns.max() + 1]
 
 
@@ -222,7 +216,7 @@ def test_a_bad_list(folder, case):
 
 def test_an_image_that_is_listed_twice_is_taken_once(folder):
     set_list(folder, "train", ["a", "b", "a", "a"])
-    with pytest.warns(UserWarning, match=r"Image a is listed 3 times in train\.txt; taken once"):
+    with pytest.warns(UserWarning, match=r"Image a is listed 3 times in train\.txt; used once"):
         assert VocDataset.from_folder(folder, "train").num_images == 2
 
 
@@ -231,134 +225,6 @@ def test_a_set_without_any_object_has_no_classes(folder):
         set_annotation(folder, name, annotation())
     with pytest.raises(DatasetError, match="there are no classes"):
         VocDataset.from_folder(folder, "train")
-
-
-BOMB = ('<!DOCTYPE a [<!ENTITY x "boom">' + "".join(
-    f'<!ENTITY {b} "{f"&{a};" * 10}">' for a, b in zip("xbcdefgh", "bcdefghi"))
-    + "]><annotation>&i;</annotation>")
-
-BAD_FILES = {
-    "empty": (b"", "is not XML: no element found in line 1"),
-    "text": ("hello", "is not XML: syntax error in line 1"),
-    "json": ("{}", "is not XML"),
-    "truncated": (annotation(voc_object())[:-30], "is not XML"),
-    "mismatched": ("<annotation>\n<a></b></annotation>", "mismatched tag in line 2"),
-    "binary": (b"\x89PNG\r\n\x1a\n", "is not XML"),
-    "bad letters": (b"<annotation>\xff\xfe</annotation>", "is not XML"),
-    "unknown encoding": ('<?xml version="1.0" encoding="klingon"?><annotation/>', "encoding"),
-    "wide encoding": ('<?xml version="1.0" encoding="gb2312"?><annotation/>',
-                      "encoding that cannot be read"),
-    "another root": ("<html/>", "root element <html>, where Pascal VOC has <annotation>"),
-    "entity bomb": (BOMB, "has a DOCTYPE"),
-    "outer entity": ('<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]>'
-                     "<annotation>&x;</annotation>", "has a DOCTYPE"),
-    "outer DTD": ('<!DOCTYPE a SYSTEM "http://localhost:9/a.dtd"><annotation/>', "has a DOCTYPE"),
-    "bomb in UTF-16": (BOMB.encode("utf-16"), "has a DOCTYPE"),
-    "unknown entity": ("<annotation>&x;</annotation>", "is not XML: undefined entity"),
-    "huge": ("<annotation>" + " " * voc_xml.MAX_BYTES + "</annotation>", "larger than 8 MiB"),
-    "deep": ("<annotation>" + "<a>" * 100_000, "nested more than 32"),
-    "size text": (annotation(width="wide"), r"declares the size \('wide', '80'\)"),
-    "size negative": (annotation(width=-100), "declares the size"),
-    "size fraction": (annotation(height=80.5), "declares the size"),
-    "size NaN": (annotation(height="nan"), "declares the size"),
-    "half a size": (annotation(height=None), r"declares the size \('100', None\)"),
-    "two widths": (annotation().replace("<depth>", "<width>9</width><depth>"),
-                   r"declares the size \(None, '80'\)"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_FILES)
-def test_a_bad_annotation_file_is_found(folder, case):
-    content, message = BAD_FILES[case]
-    set_annotation(folder, "a", content)
-    (finding,) = read_voc(folder, "train")[2]
-    assert finding.image_id == "a" and not finding.repairable
-    assert_matches(finding.message, r"Image a: .*a\.xml .*" + message)
-
-
-BAD_OBJECTS = {
-    "no name": (voc_object(None), "has no <name>, or several"),
-    "blank name": (voc_object(" "), "has no <name>"),
-    "two names": (voc_object(extra=field("name", "cell")), "has no <name>, or several"),
-    "no box": ("<object><name>rod</name></object>", "has 0 <bndbox>; give it one"),
-    "two boxes": (voc_object(extra="<bndbox/>"), "has 2 <bndbox>"),
-    "no xmin": (voc_object(xmin=None), "has the box ymin '21', xmin None, .*four finite numbers"),
-    "empty xmin": (voc_object(xmin=""), "xmin ''"),
-    "text": (voc_object(xmax="forty"), "xmax 'forty'"),
-    "NaN": (voc_object(ymin="NaN"), "ymin 'NaN'"),
-    "infinite": (voc_object(ymax="inf"), "ymax 'inf'"),
-    "too large": (voc_object(ymax="1e999"), "ymax '1e999'"),
-    "underscore": (voc_object(ymax="6_0"), "ymax '6_0'"),
-    "other digits": (voc_object(ymax="６０"), "four finite numbers"),
-    "comma": (voc_object(ymax="60,5"), "ymax '60,5'"),
-    "difficult text": (voc_object(difficult="yes"), "has difficult 'yes'; allowed are 0 and 1"),
-    "difficult two": (voc_object(difficult=2), "has difficult '2'"),
-    "difficult twice": (voc_object(extra="<difficult>1</difficult>"), "has difficult None"),
-}
-
-
-@pytest.mark.parametrize("case", BAD_OBJECTS)
-def test_a_bad_object_is_found(folder, case):
-    text, message = BAD_OBJECTS[case]
-    set_annotation(folder, "a", annotation(voc_object(), text))
-    _, images, (finding,) = read_voc(folder, "train")
-    assert (finding.image_id, finding.annotation_id, finding.repairable) == ("a", 2, False)
-    assert_matches(finding.message, f"Object 2 of image a .*{message}")
-    assert len(images[0].boxes) == 1
-
-
-def test_an_object_of_a_class_that_is_not_given(folder):
-    _, images, findings = read_voc(folder, "train", ["rod"])
-    assert [finding.kind for finding in findings] == ["unknown category"] * 2
-    assert_matches(findings[0].message, "Object 2 of image a is a 'cell', .*among the classes rod")
-    assert [len(image.boxes) for image in images] == [1, 0]
-
-
-REPAIRED = {
-    "inverted": ((40, 21, 11, 60), "empty or inverted box", None),
-    "empty": ((40, 21, 39, 60), "empty or inverted box", None),
-    "right of the image": ((101, 21, 120, 60), "box outside the image", None),
-    "above the image": ((11, -20, 40, 0), "box outside the image", None),
-    "beyond every edge": ((-5, -5, 500, 500), "box beyond the image's edge", [0, 0, 80, 100]),
-    "from zero": ((0, 21, 40, 60), "box beyond the image's edge", [20, 0, 60, 40]),
-    "one pixel": ((40, 21, 40, 21), None, [20, 39, 21, 40]),
-    "the whole image": ((1, 1, 100, 80), None, [0, 0, 80, 100]),
-}
-
-
-@pytest.mark.parametrize("case", REPAIRED)
-def test_boxes_are_clipped_or_dropped(folder, case):
-    corners, kind, expected = REPAIRED[case]
-    set_annotation(folder, "a", annotation(voc_object("rod", *corners)))
-    _, images, findings = read_voc(folder, "train")
-    assert images[0].boxes.tolist() == ([expected] if expected else [])
-    assert [finding.kind for finding in findings] == ([kind] if kind else [])
-    assert all(finding.repairable and "Object 1 of image a: the box" in finding.message
-               for finding in findings)
-
-
-OUTSIDE = ["../Annotations/b.xml", "..\\x.png", "/etc/passwd", "C:\\Users\\me\\a.png"]
-
-
-@pytest.mark.parametrize("name", OUTSIDE)
-def test_a_filename_that_leaves_the_folder_is_never_opened(folder, name):
-    set_annotation(folder, "a", annotation(filename=name))
-    (finding,) = read_voc(folder, "train")[2]
-    assert finding.repairable and finding.kind == "file name leaves the folder"
-    (folder / "JPEGImages/a.png").unlink()
-    _, images, (finding,) = read_voc(folder, "train")
-    assert not finding.repairable and [image.id for image in images] == ["b"]
-    assert_matches(finding.message, "Image a has the filename .*, which leaves the data set's fold")
-
-
-def test_images_that_are_missing_or_unreadable(folder):
-    (folder / "JPEGImages/a.png").unlink()
-    (folder / "JPEGImages/b.png").write_bytes(b"not an image")
-    set_annotation(folder, "b", annotation(width=None, height=None))
-    first, second = read_voc(folder, "train")[2]
-    assert_matches(first.message, r"Image a: there is no file .*a\.jpg, nor \.png")
-    assert_matches(second.message, r"Image b: .*b\.png")
-    assert [first.kind, second.kind] == ["image missing", "image unreadable"]
 
 
 def test_loading_stops_or_goes_on_without(folder):
@@ -372,96 +238,3 @@ def test_loading_stops_or_goes_on_without(folder):
     assert [info["id"] for info in dataset.image_info] == ["a", "b"]
     assert len(dataset.load_boxes(0)[0]) == 1
     assert len(dataset.check()) == 3
-
-
-@settings(deadline=None, max_examples=60)
-@given(st.one_of(st.binary(max_size=60), st.text("<>/!&;[]annotation \"'=", max_size=60)
-                 .map(lambda text: f"<annotation>{text}</annotation>".encode())))
-def test_no_bytes_make_the_parser_fail_otherwise(tmp_path_factory, content):
-    path = tmp_path_factory.getbasetemp() / "any.xml"
-    path.write_bytes(content)
-    try:
-        assert voc_xml.parse(path).tag == "annotation"
-    except voc_xml.XmlError as error:
-        assert str(error)
-
-
-# --- conversion -----------------------------------------------------------------------------
-
-
-def test_conversion_is_read_as_the_original_is(folder, tmp_path):
-    set_annotation(folder, "b", annotation(voc_object("cell", "1.7", "3.1", "77.77", "60.123456")))
-    counts = convert_voc(folder, tmp_path / "coco")
-    assert counts == {"train": (2, 3), "val": (2, 1)}
-    for subset in ("train", "val"):
-        before, after = load(folder, subset), CocoDataset.from_folder(tmp_path / "coco", subset)
-        assert after.check() == []
-        assert after.class_names == before.class_names
-        assert after.num_images == before.num_images
-        for image_id in before.image_ids:
-            np.testing.assert_array_equal(after.load_image(image_id), before.load_image(image_id))
-            for old, new in zip(before.load_boxes(image_id), after.load_boxes(image_id)):
-                np.testing.assert_array_equal(new, old)
-                assert new.dtype == old.dtype
-
-
-def test_conversion_loses_nothing(folder, tmp_path):
-    """Every field of the annotations is made anew from the result, and compared."""
-    extra = field("pose", "Left") + field("truncated", 1) + field("occluded", 0)
-    originals = [("rod", 11, 21, 40, 60, 0, extra), ("cell", 1, 1, 100, 80, 1)]
-    set_annotation(folder, "a", annotation(*(voc_object(*each) for each in originals)))
-    set_list(folder, "trainval", "abcd")
-    convert_voc(folder, tmp_path / "coco")
-    contents = {path.stem: json.loads(path.read_text())
-                for path in (tmp_path / "coco/annotations").iterdir()}
-    assert sorted(contents) == ["instances_train", "instances_trainval", "instances_val"]
-    content = contents["instances_trainval"]
-    assert [entry["file_name"] for entry in content["images"]] == [f"{name}.png" for name in "abcd"]
-    ids = {entry["file_name"]: entry["id"] for part in contents.values()
-           for entry in part["images"]}
-    assert ids == {entry["file_name"]: entry["id"] for entry in content["images"]}  # one each
-    names = {entry["id"]: entry["name"] for entry in content["categories"]}
-    again = []
-    for entry in content["annotations"]:
-        if entry["image_id"] == ids["a.png"]:
-            x, y, width, height = entry["bbox"]
-            extra = "".join(field(key, entry[key]) for key in ("pose", "truncated", "occluded")
-                            if key in entry)
-            again.append((names[entry["category_id"]], x + 1, y + 1, x + width, y + height,
-                          entry["difficult"], *([extra] if extra else [])))
-            assert entry["area"] == width * height and entry["iscrowd"] == entry["difficult"]
-    assert again == originals
-    every_id = [entry["id"] for part in contents.values() for entry in part["annotations"]]
-    assert len(set(every_id)) == len(every_id)
-
-
-def test_conversion_of_bad_input_writes_nothing(folder, tmp_path):
-    set_list(folder, "train", ["a", "zebra"])
-    with pytest.raises(DatasetError, match="zebra"):
-        convert_voc(folder, tmp_path / "out" / "coco")
-    assert not (tmp_path / "out").exists()
-    with pytest.warns(UserWarning, match="1 bad item is left out"):
-        assert convert_voc(folder, tmp_path / "coco", ["train"], skip_bad=True) == {"train": (1, 2)}
-    with pytest.raises(DatasetError, match="is there already and not empty"):
-        convert_voc(folder, tmp_path / "coco")
-    with pytest.raises(DatasetError, match="not in Pascal VOC's layout"):
-        convert_voc(tmp_path / "coco", tmp_path / "again")
-    with pytest.raises(DatasetError, match=r"No image of train\.txt can be used"):
-        set_list(folder, "train", ["zebra"])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            convert_voc(folder, tmp_path / "again", ["train"], skip_bad=True)
-
-
-def test_a_copy_that_fails_leaves_nothing_behind(folder, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("shutil.copyfile", full)
-    with pytest.raises(OSError, match="No space"):
-        convert_voc(folder, tmp_path / "coco")
-    assert [path.name for path in tmp_path.iterdir()] == ["voc"]
-
-
-def assert_matches(text, pattern):
-    assert re.search(pattern, text), f"{text!r} does not match {pattern!r}"
