@@ -52,6 +52,7 @@ def boxes_in(plan, seed, count=5):
 
 
 @given(plans())
+@settings(deadline=None)
 def test_the_window_lies_inside_the_molded_image(drawn):
     plan, _, _ = drawn
     y1, x1, y2, x2 = plan.window
@@ -61,6 +62,7 @@ def test_the_window_lies_inside_the_molded_image(drawn):
 
 
 @given(plans())
+@settings(deadline=None)
 def test_the_rule_of_the_scale(drawn):
     plan, mode, limits = drawn
     shorter, longer = min(plan.shape), max(plan.shape)
@@ -81,6 +83,7 @@ def test_the_rule_of_the_scale(drawn):
 
 
 @given(plans())
+@settings(deadline=None)
 def test_the_molded_shape_of_each_mode(drawn):
     plan, mode, limits = drawn
     if mode in ("pad64", "fit64"):
@@ -93,18 +96,21 @@ def test_the_molded_shape_of_each_mode(drawn):
 
 
 @given(st.integers(0, 1000))
+@settings(deadline=None)
 def test_the_next_multiple(side):
     found = next_multiple(side)
     assert found % 64 == 0 and side <= found < side + 64
 
 
 @given(plans())
+@settings(deadline=None)
 def test_the_picture_is_in_the_middle_of_its_border(drawn):
     for before, after in drawn[0].border:
         assert 0 <= after - before <= 1
 
 
 @given(plans(["crop"]))
+@settings(deadline=None)
 def test_a_crop_lies_inside_the_scaled_image(drawn):
     plan, _, _ = drawn
     y, x, height, width = plan.crop
@@ -127,6 +133,7 @@ def test_detection_molds_whole_images_to_multiples_of_64(config, height, width):
 
 
 @given(plans(), st.integers(0, 99), st.integers(0, 99))
+@settings(deadline=None)
 def test_more_zeros_at_the_bottom_and_on_the_right_leave_the_window(drawn, down, right):
     plan, _, _ = drawn
     height, width = plan.molded_shape
@@ -143,6 +150,7 @@ def test_more_zeros_at_the_bottom_and_on_the_right_leave_the_window(drawn, down,
 
 
 @given(plans(), st.integers(0, 9))
+@settings(deadline=None)
 def test_boxes_there_and_back_are_the_same(drawn, seed):
     plan, _, _ = drawn
     boxes = boxes_in(plan, seed)
@@ -155,6 +163,7 @@ def test_boxes_there_and_back_are_the_same(drawn, seed):
 
 
 @given(plans())
+@settings(deadline=None)
 def test_the_whole_image_becomes_the_window(drawn):
     plan, _, _ = drawn
     whole = np.float32([[0, 0, *plan.shape]])
@@ -215,6 +224,7 @@ def test_every_mode_of_the_config_has_a_plan(mode):
 
 
 @given(st.text(max_size=8))
+@settings(deadline=None)
 def test_other_modes_are_errors(mode):
     assume(mode not in RESIZE_MODES)
     with pytest.raises(ConfigError, match="allowed is one of none, square, pad64, fit64, crop"):
