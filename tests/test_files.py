@@ -1,11 +1,21 @@
-"""Files that are either whole or not there, and paths as people write them."""
+"""Atomic files, plain JSON, the cache folder, and paths as people write them."""
 
+import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from frcnn.files import check_writable, expanded, replacing
+from frcnn.errors import FrcnnError
+from frcnn.files import (
+    cache_folder,
+    check_writable,
+    expanded,
+    replacing,
+    to_plain_json,
+    write_json,
+)
 
 
 def test_the_new_content_takes_the_place_of_the_old(tmp_path):
@@ -26,6 +36,68 @@ def test_a_failure_leaves_the_old_content_and_nothing_more(tmp_path, error):
         temporary.write_text("half of the ne")
         raise error
     assert path.read_text() == "old" and os.listdir(tmp_path) == ["it.txt"]
+
+
+@pytest.mark.parametrize(("value", "plain"), [
+    (None, None), (True, True), ("é", "é"), (2**70, 2**70), (0.1, 0.1),
+    (np.int64(3), 3), (np.float32(0.5), 0.5), (np.bool_(True), True), (np.str_("a"), "a"),
+    (np.array([[1, 2]], np.int32), [[1, 2]]), (np.array(1.5), 1.5), ((1, (2,)), [1, [2]]),
+    (Path("a") / "b", os.path.join("a", "b")),
+    ({"a": [np.float64(1)], 2: {"b": ()}, np.int64(3): None}, {"a": [1.0], 2: {"b": []}, 3: None}),
+])  # fmt: skip
+def test_values_become_plain(value, plain):
+    found = to_plain_json(value)
+    assert found == plain and type(found) is type(plain)
+    json.dumps(found, allow_nan=False)
+
+
+@pytest.mark.parametrize(("value", "text"), [
+    (float("nan"), "nan"), (np.float32("inf"), "inf"), (-np.inf, "-inf"),
+])  # fmt: skip
+def test_nan_and_infinity_are_what_the_caller_asks_for(value, text):
+    with pytest.raises(ValueError, match=text):
+        to_plain_json({"a": [1.0, value]})
+    assert to_plain_json({"a": [1.0, value]}, non_finite="null") == {"a": [1.0, None]}
+    assert to_plain_json(np.array([1.0, value]), non_finite="text") == [1.0, text]
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"a", 1j, np.complex64(1), int, [len]])
+def test_what_json_cannot_represent_is_refused(value):
+    with pytest.raises(TypeError, match="cannot represent"):
+        to_plain_json({"a": value})
+
+
+def test_json_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "made" / "it.json"
+    write_json(path, {"a": np.float64(1.5), "b": ["é", np.nan]}, non_finite="null")
+    assert json.loads(path.read_bytes()) == {"a": 1.5, "b": ["é", None]}
+    text = path.read_text()
+    assert text.startswith('{\n  "a"') and text.endswith("}\n")
+    for bad in (np.nan, object()):
+        with pytest.raises((ValueError, TypeError)):
+            write_json(path, {"a": bad})
+    assert path.read_text() == text and os.listdir(path.parent) == ["it.json"]
+
+
+def test_the_cache_is_the_systems_or_where_the_environment_says(tmp_path, monkeypatch):
+    monkeypatch.delenv("FRCNN_CACHE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert cache_folder().is_absolute() and "frcnn" in cache_folder().parts
+    monkeypatch.setenv("FRCNN_CACHE", "~/mine")
+    assert cache_folder() == tmp_path / "mine"
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_a_home_the_cache_must_be_named(monkeypatch):
+    for name in ("FRCNN_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(FrcnnError, match="FRCNN_CACHE"):
+        cache_folder()
+    monkeypatch.setattr("platformdirs.user_cache_path", lambda *_, **__: Path("~/.cache/frcnn"))
+    with pytest.raises(FrcnnError, match="FRCNN_CACHE"):
+        cache_folder()
 
 
 def test_a_tilde_is_the_home_folder_unless_a_file_is_called_so(tmp_path, monkeypatch):

@@ -209,7 +209,7 @@ def test_absent_metadata_are_named(tmp_path):
     ('{"config": {"NUM_CLASSES": 2}, "class_names": ["BG", 1]}', "'class_names' is not"),
     ('{"config": {"NUM_CLASSES": 3}, "class_names": ["BG", "a"]}', "NUM_CLASSES is 3"),
     ('{"config": {"NUM_CLASSES": 2}, "class_names": ["BG", "a"], "source_class_ids": [1]}',
-     "does not go with"),
+     "does not fit"),
 ])  # fmt: skip
 def test_broken_metadata_are_explained(tmp_path, content, complaint):
     (tmp_path / "w.json").write_text(content)

@@ -2,7 +2,6 @@
 
 import collections
 import json
-import math
 import sys
 import warnings
 
@@ -11,6 +10,7 @@ from frcnn.cli.program import Parser, one_line, program
 from frcnn.data.findings import Finding
 from frcnn.data.folders import find_layout
 from frcnn.errors import FrcnnError
+from frcnn.files import to_plain_json
 
 DESCRIPTION = """\
 Lists what is wrong with a data set, one finding a line, with the ids of image and annotation:
@@ -103,13 +103,13 @@ def _classes(dataset):
 
 
 def _to_plain(subset, finding):
-    """A finding as JSON has it; ids that JSON does not know become texts."""
+    """A finding as JSON has it."""
     return {"subset": subset, "kind": finding.kind, "repairable": finding.repairable,
             "image_id": _plain_id(finding.image_id),
             "annotation_id": _plain_id(finding.annotation_id), "message": finding.message}
 
 
 def _plain_id(value):
-    if value is None or isinstance(value, (int, str)):
-        return value
-    return value if isinstance(value, float) and math.isfinite(value) else repr(value)
+    """An id as JSON has it; what cannot be an id, as a list or NaN, becomes text."""
+    return repr(value) if isinstance(value, (list, dict)) \
+        else to_plain_json(value, non_finite="text")

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from frcnn.errors import DatasetError, FrcnnError
-from frcnn.files import check_writable, expanded, replacing
+from frcnn.files import check_writable, expanded, replacing, write_json
 
 KINDS = (".json", ".csv")
 COLUMNS = ("file_name", "image_id", "category_id", "category_name", "score",
@@ -110,18 +110,18 @@ def to_rows(path, image_id, result, class_names, category_ids):
 
 def write(rows, path):
     """Writes results as JSON or CSV, by the path's ending; whole, or not at all."""
+    if path.suffix.lower() == ".csv":
+        _write_csv(rows, path)
+    else:
+        write_json(path, rows, indent=1, non_finite="null")
+
+
+def _write_csv(rows, path):
     with replacing(path) as draft, open(draft, "w", encoding="utf-8", newline="") as file:
-        if path.suffix.lower() == ".csv":
-            _write_csv(rows, file)
-        else:
-            json.dump(rows, file, indent=1)
-
-
-def _write_csv(rows, file):
-    writer = csv.writer(file)
-    writer.writerow(COLUMNS)
-    for row in rows:
-        writer.writerow([row[name] for name in COLUMNS[:5]] + row["bbox"])
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for row in rows:
+            writer.writerow([row[name] for name in COLUMNS[:5]] + row["bbox"])
 
 
 class Artist:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from frcnn.cli.sample import HEAD_SHARE
 from frcnn.errors import ConfigError
-from frcnn.files import replacing
+from frcnn.files import write_json
 
 FILE_NAME = "plan.json"
 
@@ -52,8 +52,7 @@ def make(options, start, default_epochs):
 
 def save(stages, folder):
     """Writes the plan into a run's folder."""
-    with replacing(Path(folder) / FILE_NAME) as draft:
-        draft.write_text(json.dumps([asdict(stage) for stage in stages], indent=1), "utf-8")
+    write_json(Path(folder) / FILE_NAME, [asdict(stage) for stage in stages], indent=1)
 
 
 def load(folder):

@@ -14,6 +14,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
+from frcnn.files import to_plain_json
+
 SUMMARY_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
 # Above this, the precision-recall curves end early and AP comes out too low.
 HIGHEST_SCORE_THRESHOLD = 0.05
@@ -95,8 +97,8 @@ def evaluate_detections(dataset, results, image_ids=None, max_detections=100, *,
     metrics = _summary(evaluation)
     metrics["per_class"] = _per_class(evaluation, dataset)
     metrics["settings"] = {
-        "score_threshold": _plain(score_threshold),
-        "nms_threshold": _plain(nms_threshold),
+        "score_threshold": to_plain_json(score_threshold),
+        "nms_threshold": to_plain_json(nms_threshold),
         "max_detections": int(max_detections),
         "images": len(image_ids),
         "objects": sum(figures["objects"] for figures in metrics["per_class"].values()),
@@ -123,8 +125,8 @@ def to_coco_results(dataset, results):
         found = detections_of(dataset, image_id, results[image_id])
         for box, class_id, score in zip(*found, strict=True):
             rows.append({
-                "image_id": _plain(info["id"]),
-                "category_id": _plain(dataset.get_source_class_id(class_id, info["source"])),
+                "image_id": to_plain_json(info["id"]),
+                "category_id": to_plain_json(dataset.get_source_class_id(class_id, info["source"])),
                 "bbox": [round(side, 3) for side in _xywh(box)],
                 "score": float(score),
             })
@@ -268,7 +270,3 @@ def _mean(values):
     defined = values[values > -1]
     # pycocotools keeps clear of 0/0 by an epsilon, which makes 1 into 0.9999999999999998
     return round(float(np.mean(defined)), 10) if defined.size else None
-
-
-def _plain(value):
-    return value.item() if isinstance(value, np.generic) else value

@@ -1,9 +1,7 @@
 """Figures of an evaluation as a table of text and as a JSON file."""
 
-import json
-
 from frcnn.evaluate.coco import SUMMARY_KEYS
-from frcnn.files import replacing
+from frcnn.files import write_json
 
 
 def format_table(metrics):
@@ -31,9 +29,7 @@ def write_metrics(metrics, path):
         metrics: as `evaluate_detections` gives them.
         path: file to write; its folder is made if missing.
     """
-    text = json.dumps(metrics, indent=2, allow_nan=False) + "\n"
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    write_json(path, metrics)
 
 
 def _caption(settings):

@@ -12,7 +12,7 @@ from keras import ops
 
 from frcnn import runs
 from frcnn.errors import TrainingDiverged
-from frcnn.files import replacing
+from frcnn.files import to_plain_json, write_json
 from frcnn.weights.checkpoint import save_weights
 
 log = logging.getLogger(__name__)
@@ -117,22 +117,15 @@ class WriteHistory(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         figures = {"epoch": epoch + 1,
-                   **{name: _number(value) for name, value in (logs or {}).items()}}
+                   **{name: to_plain_json(float(value), non_finite="null")
+                      for name, value in (logs or {}).items()}}
         count = len(self.history.get("epoch", []))
         for name, value in figures.items():
             # A figure that comes in later, such as a validation loss, has no earlier values.
             self.history.setdefault(name, [None] * count).append(value)
         for name in self.history.keys() - figures.keys():
             self.history[name].append(None)
-        with replacing(self.path) as temporary:
-            Path(temporary).write_text(json.dumps(self.history, indent=1, allow_nan=False),
-                                       encoding="utf-8")
-
-
-def _number(value):
-    """A figure as JSON can hold it: None where it is infinite or no number."""
-    value = float(value)
-    return value if math.isfinite(value) else None
+        write_json(self.path, self.history, indent=1)
 
 
 def tensorboard(log_dir):
