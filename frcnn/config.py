@@ -4,15 +4,14 @@ Names and defaults are those of the reference (Matterport's Mask R-CNN, final re
 settings of the mask head. Subclass it and override class attributes, or pass them by keyword.
 """
 
-import importlib
-import inspect
-import json
-from pathlib import Path
-from types import MethodType
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
+from frcnn.arrays import ArrayLike, IntArray
 from frcnn.errors import ConfigError
+from frcnn.settings import Settings
 
 BACKBONES = ("resnet50", "resnet101", "densenet121", "densenet169", "densenet201")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16", "auto")
@@ -20,173 +19,139 @@ RESIZE_MODES = ("none", "square", "pad64", "fit64", "crop")
 # The modes in which all molded images of training are squares, and the setting with their side.
 SQUARE_MODES = {"square": "IMAGE_MAX_DIM", "crop": "IMAGE_MIN_DIM"}
 LOSS_NAMES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss")
+# Of the reference's mask head and of its older releases: accepted in a subclass, without effect.
+IGNORED_SETTINGS = ("USE_MINI_MASK", "MINI_MASK_SHAPE", "MASK_POOL_SIZE", "MASK_SHAPE",
+                    "IMAGE_PADDING")  # fmt: skip
+_STRIDES = [4, 8, 16, 32, 64]  # of the networks in BACKBONES
 
 
-class Config:
+class Config(Settings):
     """Settings of one detector. Instances check themselves when built.
+
+    An instance has its own copy of every list, dict and array. An upper-case name that resembles a
+    setting is refused as misspelled, in a subclass and in an assignment; other upper-case
+    attributes of a subclass are settings of the user's own, and stored with the others. The
+    settings of the reference's mask head (IGNORED_SETTINGS) are accepted and ignored.
 
     Args:
         **settings: upper-case settings that replace the class's own, as
             `Config(NUM_CLASSES=4, IMAGE_MAX_DIM=512)`.
 
-    Derived attributes, set when built: `BATCH_SIZE` (= IMAGES_PER_GPU · GPU_COUNT), `IMAGE_SHAPE`
-    (int64 `[3]`: height, width, channels of the molded square image) and `IMAGE_META_SIZE`.
-
     Raises:
-        ConfigError: a setting is unknown or its value is not allowed; the message names the
-            setting, the value and what is allowed.
+        ConfigError: a setting is unknown or misspelled, or its value is not allowed; the message
+            names the setting, the value and what is allowed.
     """
 
-    NAME = None
-    GPU_COUNT = 1
-    IMAGES_PER_GPU = 2
+    NAME: str | None = None  # part of the names of run folders and checkpoints
+    GPU_COUNT: int = 1  # factor of the batch size, kept from the reference
+    IMAGES_PER_GPU: int = 2  # images
 
-    # None: every image once an epoch. A number: that many steps, going on through the data.
-    STEPS_PER_EPOCH = None
-    VALIDATION_STEPS = None
+    STEPS_PER_EPOCH: int | None = None  # batches; None: every image once
+    VALIDATION_STEPS: int | None = None  # batches; None: every image once
 
-    # One of BACKBONES, or a callable like `frcnn.model.resnet_graph`'s result for a new family;
-    # a callable needs COMPUTE_BACKBONE_SHAPE(image_shape) -> [5, (height, width)]. Both are stored
-    # by import path, so they should be functions of a module.
-    BACKBONE = "resnet101"
-    COMPUTE_BACKBONE_SHAPE = None
-    BACKBONE_STRIDES = [4, 8, 16, 32, 64]
-    TOP_DOWN_PYRAMID_SIZE = 256
-    FPN_CLASSIF_FC_LAYERS_SIZE = 1024
+    # One of BACKBONES, or a function of a module: (input_image, stage5, train_bn) -> [C1, ..., C5].
+    # With a function, the shapes of P2 to P6 as well: image_shape -> [5, (height, width)].
+    BACKBONE: str | Callable[..., Any] = "resnet101"
+    COMPUTE_BACKBONE_SHAPE: Callable[..., Any] | None = None
+    BACKBONE_STRIDES: Sequence[int] = list(_STRIDES)  # pixels, for P2 to P6
+    TOP_DOWN_PYRAMID_SIZE: int = 256  # channels of the pyramid
+    FPN_CLASSIF_FC_LAYERS_SIZE: int = 1024  # units of the head's two dense layers
 
-    # Classes, background included.
-    NUM_CLASSES = 1
+    NUM_CLASSES: int = 1  # count, including the background
 
-    # Anchor side lengths in pixels, one for each pyramid level, and width/height ratios.
-    RPN_ANCHOR_SCALES = (32, 64, 128, 256, 512)
-    RPN_ANCHOR_RATIOS = [0.5, 1, 2]
-    RPN_ANCHOR_STRIDE = 1
-    RPN_NMS_THRESHOLD = 0.7
-    RPN_TRAIN_ANCHORS_PER_IMAGE = 256
-    RPN_BBOX_STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
-    PRE_NMS_LIMIT = 6000
-    POST_NMS_ROIS_TRAINING = 2000
-    POST_NMS_ROIS_INFERENCE = 1000
+    RPN_ANCHOR_SCALES: Sequence[float] = (32, 64, 128, 256, 512)  # side in pixels, for P2 to P6
+    RPN_ANCHOR_RATIOS: Sequence[float] = [0.5, 1, 2]  # width / height
+    RPN_ANCHOR_STRIDE: int = 1  # cells of the feature map between anchors
+    RPN_NMS_THRESHOLD: float = 0.7  # IoU above which a proposal is suppressed
+    RPN_TRAIN_ANCHORS_PER_IMAGE: int = 256  # anchors in the RPN's losses, for each image
+    RPN_BBOX_STD_DEV: ArrayLike = np.array([0.1, 0.1, 0.2, 0.2])  # divisors of (dy, dx, dh, dw)
+    PRE_NMS_LIMIT: int = 6000  # proposals an image before suppression
+    POST_NMS_ROIS_TRAINING: int = 2000  # proposals an image after suppression
+    POST_NMS_ROIS_INFERENCE: int = 1000  # proposals an image after suppression
 
-    IMAGE_RESIZE_MODE = "square"
-    IMAGE_MIN_DIM = 800
-    IMAGE_MAX_DIM = 1024
-    IMAGE_MIN_SCALE = 0
-    IMAGE_CHANNEL_COUNT = 3
-    MEAN_PIXEL = np.array([123.7, 116.8, 103.9])
+    IMAGE_RESIZE_MODE: str = "square"  # one of RESIZE_MODES, see frcnn.data.resize
+    IMAGE_MIN_DIM: int = 800  # pixels of the shorter side
+    IMAGE_MAX_DIM: int = 1024  # pixels of the longer side
+    IMAGE_MIN_SCALE: float = 0  # least factor of resizing; 0: no limit
+    IMAGE_CHANNEL_COUNT: int = 3  # channels of the image
+    MEAN_PIXEL: ArrayLike = np.array([123.7, 116.8, 103.9])  # gray levels, for each channel
 
-    TRAIN_ROIS_PER_IMAGE = 200
-    ROI_POSITIVE_RATIO = 0.33
-    POOL_SIZE = 7
-    MAX_GT_INSTANCES = 100
-    BBOX_STD_DEV = np.array([0.1, 0.1, 0.2, 0.2])
+    TRAIN_ROIS_PER_IMAGE: int = 200  # RoIs in the head's losses, for each image
+    ROI_POSITIVE_RATIO: float = 0.33  # share of positive RoIs
+    POOL_SIZE: int = 7  # cells of a pooled RoI, on each side
+    MAX_GT_INSTANCES: int = 100  # objects an image in training
+    BBOX_STD_DEV: ArrayLike = np.array([0.1, 0.1, 0.2, 0.2])  # divisors of (dy, dx, dh, dw)
 
-    DETECTION_MAX_INSTANCES = 100
-    DETECTION_MIN_CONFIDENCE = 0.7
-    DETECTION_NMS_THRESHOLD = 0.3
+    DETECTION_MAX_INSTANCES: int = 100  # detections an image
+    DETECTION_MIN_CONFIDENCE: float = 0.7  # score, 0 to 1
+    DETECTION_NMS_THRESHOLD: float = 0.3  # IoU above which a detection is suppressed
 
-    LEARNING_RATE = 0.001
-    LEARNING_MOMENTUM = 0.9
-    WEIGHT_DECAY = 0.0001
-    GRADIENT_CLIP_NORM = 5.0
-    LOSS_WEIGHTS = dict.fromkeys(LOSS_NAMES, 1.0)
-    LABEL_SMOOTHING = 0.0
+    LEARNING_RATE: float = 0.001  # of SGD
+    LEARNING_MOMENTUM: float = 0.9  # of SGD, 0 to 1
+    WEIGHT_DECAY: float = 0.0001  # factor of the L2 penalty
+    GRADIENT_CLIP_NORM: float | None = 5.0  # limit of the global norm; None: no limit
+    LOSS_WEIGHTS: dict[str, float] = dict.fromkeys(LOSS_NAMES, 1.0)  # factor of each loss
+    LABEL_SMOOTHING: float = 0.0  # share of the head's class target spread over all classes
 
-    # False trains the head on boxes drawn on the host instead of on the RPN's proposals.
-    USE_RPN_ROIS = True
-    # True adds the true boxes to the proposals that train the head, so that it learns a class that
-    # the young RPN does not find yet. The reference does not.
-    PROPOSAL_APPEND_GT = False
-    # False: BatchNorm runs on its stored statistics. True: on the batch's, and updates them.
-    TRAIN_BN = False
-    PRECISION = "float32"
+    USE_RPN_ROIS: bool = True  # False: the head trains on random boxes instead of proposals
+    # Whether the true boxes are added to the proposals that train the head, so that it learns
+    # classes that the RPN does not find yet. Not in the reference.
+    PROPOSAL_APPEND_GT: bool = False
+    TRAIN_BN: bool = False  # False: BatchNorm uses its stored statistics; True: the batch's
+    PRECISION: str = "float32"  # one of PRECISIONS; "auto": bfloat16 where the processor has it
 
-    def __init__(self, **settings):
-        for name, value in settings.items():
-            if name not in self.setting_names():
-                raise ConfigError(f"Config has no setting {name!r}; Config().display() lists "
-                                  "all.")
-            setattr(self, name, value)
-        self._free_functions()
-        self.check()
-        self._derive()
+    _sources = {
+        "BATCH_SIZE": "IMAGES_PER_GPU and GPU_COUNT",
+        "IMAGE_SHAPE": "IMAGE_RESIZE_MODE, IMAGE_MAX_DIM (IMAGE_MIN_DIM in the mode 'crop') and "
+                       "IMAGE_CHANNEL_COUNT",
+        "IMAGE_META_SIZE": "NUM_CLASSES",
+    }  # fmt: skip
+    _callables = ("BACKBONE", "COMPUTE_BACKBONE_SHAPE")
+    _arrays = ("MEAN_PIXEL", "RPN_BBOX_STD_DEV", "BBOX_STD_DEV")
+    _ignored = IGNORED_SETTINGS
 
-    @classmethod
-    def setting_names(cls):
-        """Names of all settings, in alphabetical order."""
-        return [name for name in dir(cls) if name.isupper()]
+    @property
+    def BATCH_SIZE(self) -> int:
+        """Images of a batch."""
+        return self.IMAGES_PER_GPU * self.GPU_COUNT
 
-    def _free_functions(self):
-        """A function that a class merely names, as `BACKBONE = build`, is no method of it."""
-        for name in _CALLABLES:
-            value = getattr(self, name)
-            if inspect.ismethod(value) and value.__self__ is self:
-                owner = next(base for base in type(self).__mro__ if name in vars(base))
-                if not value.__qualname__.startswith(owner.__qualname__ + "."):
-                    setattr(self, name, value.__func__)
-
-    def _derive(self):
-        self.BATCH_SIZE = self.IMAGES_PER_GPU * self.GPU_COUNT
+    @property
+    def IMAGE_SHAPE(self) -> IntArray:
+        """`[3]` int64: height, width and channels of the molded square image."""
         side = getattr(self, SQUARE_MODES.get(self.IMAGE_RESIZE_MODE, "IMAGE_MAX_DIM"))
-        self.IMAGE_SHAPE = np.array([side, side, self.IMAGE_CHANNEL_COUNT])
+        return np.array([side, side, self.IMAGE_CHANNEL_COUNT])
+
+    @property
+    def IMAGE_META_SIZE(self) -> int:
+        """Length of the vector with an image's meta data."""
         # id, original shape, molded shape, window, scale, one flag for each class
-        self.IMAGE_META_SIZE = 1 + 3 + 3 + 4 + 1 + self.NUM_CLASSES
+        return 1 + 3 + 3 + 4 + 1 + self.NUM_CLASSES
 
     # --- checks -----------------------------------------------------------------------------
 
-    def check(self):
+    def check(self) -> None:
         """Raises ConfigError for the first setting with a value that is not allowed."""
-        for name in _POSITIVE_INTEGERS:
-            self._require(name, _is_integer(getattr(self, name)) and getattr(self, name) >= 1,
-                          "a whole number of 1 or more")
-        for name in ("STEPS_PER_EPOCH", "VALIDATION_STEPS"):
-            value = getattr(self, name)
-            self._require(name, value is None or (_is_integer(value) and value >= 1),
-                          "None (every image once) or a whole number of 1 or more")
-        for name in _FRACTIONS:
-            self._require(name, _is_number(getattr(self, name)) and 0 <= getattr(self, name) <= 1,
-                          "a number from 0 to 1")
-        self._require("ROI_POSITIVE_RATIO", self.ROI_POSITIVE_RATIO > 0,
-                      "a number above 0, up to 1")
-        for name in ("WEIGHT_DECAY", "IMAGE_MIN_SCALE"):
-            self._require(name, _is_number(getattr(self, name)) and getattr(self, name) >= 0,
-                          "a number of 0 or more")
-        self._require("LEARNING_RATE", _is_number(self.LEARNING_RATE) and self.LEARNING_RATE > 0,
-                      "a number above 0")
-        clip = self.GRADIENT_CLIP_NORM
-        self._require("GRADIENT_CLIP_NORM", clip is None or (_is_number(clip) and clip > 0),
-                      "None or a number above 0")
-        self._require("PRECISION", self.PRECISION in PRECISIONS, "one of " + ", ".join(PRECISIONS))
-        for name in _FLAGS:  # the text "false" would count as true
-            self._require(name, isinstance(getattr(self, name), (bool, np.bool_)), "True or False")
-        self._check_name()
+        for names, is_allowed, allowed in _RULES:
+            for name in names:
+                self._require(name, is_allowed(getattr(self, name)), allowed)
         self._check_backbone()
         self._check_image()
-        self._check_anchors()
-        self._check_losses()
 
-    def _require(self, name, fine, allowed):
-        if not fine:
+    def _require(self, name: str, is_allowed: bool, allowed: str) -> None:
+        if not is_allowed:
             raise ConfigError(f"{name} is {getattr(self, name)!r}; allowed is {allowed}.")
 
-    def _check_name(self):
-        name = self.NAME  # part of folders' and files' names
-        self._require("NAME", name is None or (isinstance(name, str) and name.strip() != ""
-                                               and not set(name) & set("/\\")),
-                      "None or a text that is not empty and has no / or \\ in it")
-
-    def _check_backbone(self):
-        self._require("BACKBONE", self.BACKBONE in BACKBONES if isinstance(self.BACKBONE, str)
-                      else callable(self.BACKBONE),
-                      "one of " + ", ".join(BACKBONES) + ", or a callable")
-        if not isinstance(self.BACKBONE, str):
+    def _check_backbone(self) -> None:
+        if callable(self.BACKBONE):
             self._require("COMPUTE_BACKBONE_SHAPE", callable(self.COMPUTE_BACKBONE_SHAPE),
                           "a callable, since BACKBONE is one")
+        else:
+            self._require("BACKBONE_STRIDES", list(self.BACKBONE_STRIDES) == _STRIDES,
+                          f"{_STRIDES}, those of the networks here; others need a callable "
+                          "BACKBONE")
 
-    def _check_image(self):
+    def _check_image(self) -> None:
         mode = self.IMAGE_RESIZE_MODE
-        self._require("IMAGE_RESIZE_MODE", mode in RESIZE_MODES,
-                      "one of " + ", ".join(RESIZE_MODES))
         if mode in SQUARE_MODES:
             name = SQUARE_MODES[mode]
             self._require(name, getattr(self, name) % 64 == 0,
@@ -197,102 +162,26 @@ class Config:
         self._require("MEAN_PIXEL", _is_numbers(self.MEAN_PIXEL, self.IMAGE_CHANNEL_COUNT),
                       f"one number for each of IMAGE_CHANNEL_COUNT ({self.IMAGE_CHANNEL_COUNT})")
 
-    def _check_anchors(self):
-        self._require("BACKBONE_STRIDES", _is_numbers(self.BACKBONE_STRIDES, 5, above_zero=True),
-                      "five numbers above 0, for P2 to P6")
-        self._require("BACKBONE_STRIDES",
-                      callable(self.BACKBONE) or list(self.BACKBONE_STRIDES) == _STRIDES,
-                      f"{_STRIDES}, those of the networks here; others need a callable BACKBONE")
-        self._require("RPN_ANCHOR_SCALES", _is_numbers(self.RPN_ANCHOR_SCALES, 5, above_zero=True),
-                      "five numbers above 0, for P2 to P6")
-        self._require("RPN_ANCHOR_RATIOS", _is_numbers(self.RPN_ANCHOR_RATIOS, above_zero=True),
-                      "a list of numbers above 0")
-        for name in ("RPN_BBOX_STD_DEV", "BBOX_STD_DEV"):
-            self._require(name, _is_numbers(getattr(self, name), 4, above_zero=True),
-                          "four numbers above 0")
 
-    def _check_losses(self):
-        weights = self.LOSS_WEIGHTS
-        known = set(LOSS_NAMES) | {"mrcnn_mask_loss"}  # older scripts still name the mask's
-        self._require("LOSS_WEIGHTS", isinstance(weights, dict) and set(weights) <= known
-                      and all(_is_number(value) and value >= 0 for value in weights.values()),
-                      "a dict of numbers of 0 or more, with keys out of " + ", ".join(LOSS_NAMES))
-
-    # --- out and in -------------------------------------------------------------------------
-
-    def to_dict(self):
-        """All settings and derived attributes, by name."""
-        names = set(self.setting_names()) | {name for name in vars(self) if name.isupper()}
-        return {name: getattr(self, name) for name in sorted(names)}
-
-    def replaced(self, **settings):
-        """A copy with some settings replaced; raises ConfigError as the constructor does."""
-        kept = {name: getattr(self, name) for name in self.setting_names()}
-        return type(self)(**{**kept, **settings})
-
-    def display(self):
-        """Prints all settings, one a line."""
-        print("\nConfigurations:")
-        for name, value in self.to_dict().items():
-            print(f"{name:30} {value}")
-        print()
-
-    def to_json(self):
-        """The settings as a JSON text; derived attributes are left out, callables named by path."""
-        settings = {name: _to_plain(name, getattr(self, name)) for name in self.setting_names()}
-        return json.dumps(settings, indent=2, default=_plain_part)
-
-    @classmethod
-    def from_json(cls, text):
-        """The Config that `to_json` wrote.
-
-        Settings that this version does not know are ignored, so that older files stay readable.
-
-        Raises:
-            ConfigError: the text is not a JSON object, or a value is not allowed.
-        """
-        try:
-            settings = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ConfigError(f"The configuration is not JSON: {error}.") from error
-        if not isinstance(settings, dict):
-            raise ConfigError("The configuration is not a JSON object of settings.")
-        known = {name: _from_plain(name, value) for name, value in settings.items()
-                 if name in cls.setting_names()}
-        return cls(**known)
-
-    def save(self, path):
-        """Writes `to_json()` to a file."""
-        Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+def _is_count(value: Any) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) \
+        and bool(value >= 1)
 
 
-_POSITIVE_INTEGERS = (
-    "GPU_COUNT", "IMAGES_PER_GPU", "NUM_CLASSES", "TOP_DOWN_PYRAMID_SIZE",
-    "FPN_CLASSIF_FC_LAYERS_SIZE", "RPN_ANCHOR_STRIDE", "RPN_TRAIN_ANCHORS_PER_IMAGE",
-    "PRE_NMS_LIMIT", "POST_NMS_ROIS_TRAINING", "POST_NMS_ROIS_INFERENCE", "IMAGE_MIN_DIM",
-    "IMAGE_MAX_DIM", "IMAGE_CHANNEL_COUNT", "TRAIN_ROIS_PER_IMAGE", "POOL_SIZE",
-    "MAX_GT_INSTANCES", "DETECTION_MAX_INSTANCES",
-)  # fmt: skip
-_FRACTIONS = (
-    "RPN_NMS_THRESHOLD", "ROI_POSITIVE_RATIO", "DETECTION_MIN_CONFIDENCE",
-    "DETECTION_NMS_THRESHOLD", "LEARNING_MOMENTUM", "LABEL_SMOOTHING",
-)  # fmt: skip
-_FLAGS = ("TRAIN_BN", "USE_RPN_ROIS", "PROPOSAL_APPEND_GT")
-_STRIDES = [4, 8, 16, 32, 64]
-_ARRAYS = ("MEAN_PIXEL", "RPN_BBOX_STD_DEV", "BBOX_STD_DEV")
-_CALLABLES = ("BACKBONE", "COMPUTE_BACKBONE_SHAPE")
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating)) \
+        and not isinstance(value, bool) and bool(np.isfinite(value))
 
 
-def _is_integer(value):
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+def _is_share(value: Any) -> bool:
+    return _is_number(value) and 0 <= value <= 1
 
 
-def _is_number(value):
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) \
-        and np.isfinite(value)
+def _is_positive(value: Any) -> bool:
+    return _is_number(value) and value > 0
 
 
-def _is_numbers(values, length=None, above_zero=False):
+def _is_numbers(values: Any, length: int | None = None, *, positive: bool = False) -> bool:
     """Whether it is a flat list of finite numbers, of that length if one is given."""
     try:
         values = np.asarray(values)
@@ -300,46 +189,61 @@ def _is_numbers(values, length=None, above_zero=False):
         return False
     return values.ndim == 1 and values.dtype.kind in "iuf" and bool(np.isfinite(values).all()) \
         and len(values) > 0 and length in (None, len(values)) \
-        and not (above_zero and values.min() <= 0)
+        and not (positive and values.min() <= 0)
 
 
-def _to_plain(name, value):
-    if callable(value):
-        if not hasattr(value, "__qualname__"):
-            raise ConfigError(f"{name} is {value!r}, which has no name to store it by; allowed is "
-                              "a function or class of a module.")
-        return f"{value.__module__}:{value.__qualname__}"
-    return value
+def _is_name(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.strip() != ""
+                             and not set(value) & set("/\\"))
 
 
-def _plain_part(value):
-    """What JSON does not know, also inside lists and dicts."""
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    return value.item() if isinstance(value, np.generic) else str(value)
+def _is_loss_weights(value: Any) -> bool:
+    known = {*LOSS_NAMES, "mrcnn_mask_loss"}  # scripts of the reference name the mask's, too
+    return isinstance(value, dict) and set(value) <= known \
+        and all(_is_number(weight) and weight >= 0 for weight in value.values())
 
 
-def _from_plain(name, value):
-    if name in _ARRAYS:
-        try:
-            return np.array(value)
-        except ValueError:  # lists of different lengths
-            raise ConfigError(f"{name} is {value!r}; allowed is a flat list of numbers.") from None
-    if name in _CALLABLES and isinstance(value, str) and ":" in value:
-        return _import_callable(name, value)
-    return value
+def _one_of(names: Sequence[str]) -> tuple[Callable[[Any], bool], str]:
+    return lambda value: isinstance(value, str) and value in names, "one of " + ", ".join(names)
 
 
-def _import_callable(name, path):
-    module, _, attribute = path.partition(":")
-    owner, found = None, None
-    try:
-        found = importlib.import_module(module)
-        for part in attribute.split("."):
-            owner, found = found, getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{name} names {path!r}, which cannot be imported: {error}.") from error
-    if inspect.isfunction(found) and inspect.isclass(owner) and issubclass(owner, Config) \
-            and not isinstance(inspect.getattr_static(owner, part), staticmethod):
-        return MethodType(found, owner())
-    return found
+# Settings, whether a value is allowed, and what is; what depends on other settings comes after.
+_RULES: list[tuple[tuple[str, ...], Callable[[Any], bool], str]] = [
+    (("GPU_COUNT", "IMAGES_PER_GPU", "NUM_CLASSES", "TOP_DOWN_PYRAMID_SIZE",
+      "FPN_CLASSIF_FC_LAYERS_SIZE", "RPN_ANCHOR_STRIDE", "RPN_TRAIN_ANCHORS_PER_IMAGE",
+      "PRE_NMS_LIMIT", "POST_NMS_ROIS_TRAINING", "POST_NMS_ROIS_INFERENCE", "IMAGE_MIN_DIM",
+      "IMAGE_MAX_DIM", "IMAGE_CHANNEL_COUNT", "TRAIN_ROIS_PER_IMAGE", "POOL_SIZE",
+      "MAX_GT_INSTANCES", "DETECTION_MAX_INSTANCES"),
+     _is_count, "a whole number of 1 or more"),
+    (("STEPS_PER_EPOCH", "VALIDATION_STEPS"),
+     lambda value: value is None or _is_count(value),
+     "None (every image once) or a whole number of 1 or more"),
+    (("RPN_NMS_THRESHOLD", "DETECTION_MIN_CONFIDENCE", "DETECTION_NMS_THRESHOLD",
+      "LEARNING_MOMENTUM", "LABEL_SMOOTHING"),
+     _is_share, "a number from 0 to 1"),
+    (("ROI_POSITIVE_RATIO",),
+     lambda value: _is_share(value) and value > 0, "a number above 0, up to 1"),
+    (("WEIGHT_DECAY", "IMAGE_MIN_SCALE"),
+     lambda value: _is_number(value) and value >= 0, "a number of 0 or more"),
+    (("LEARNING_RATE",), _is_positive, "a number above 0"),
+    (("GRADIENT_CLIP_NORM",),
+     lambda value: value is None or _is_positive(value), "None or a number above 0"),
+    (("TRAIN_BN", "USE_RPN_ROIS", "PROPOSAL_APPEND_GT"),
+     lambda value: isinstance(value, (bool, np.bool_)),  # the text "false" would count as true
+     "True or False"),
+    (("PRECISION",), *_one_of(PRECISIONS)),
+    (("NAME",), _is_name, "None or a text that is not empty and has no / or \\ in it"),
+    (("BACKBONE",), lambda value: callable(value) or _one_of(BACKBONES)[0](value),
+     "one of " + ", ".join(BACKBONES) + ", or a callable"),
+    (("COMPUTE_BACKBONE_SHAPE",), lambda value: value is None or callable(value),
+     "None or a callable"),
+    (("IMAGE_RESIZE_MODE",), *_one_of(RESIZE_MODES)),
+    (("BACKBONE_STRIDES", "RPN_ANCHOR_SCALES"),
+     lambda value: _is_numbers(value, 5, positive=True), "five numbers above 0, for P2 to P6"),
+    (("RPN_ANCHOR_RATIOS",),
+     lambda value: _is_numbers(value, positive=True), "a list of numbers above 0"),
+    (("RPN_BBOX_STD_DEV", "BBOX_STD_DEV"),
+     lambda value: _is_numbers(value, 4, positive=True), "four numbers above 0"),
+    (("LOSS_WEIGHTS",), _is_loss_weights,
+     "a dict of numbers of 0 or more, with keys out of " + ", ".join(LOSS_NAMES)),
+]  # fmt: skip

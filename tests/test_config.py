@@ -1,5 +1,6 @@
 """Config: defaults, checks that name the setting, and the way through JSON."""
 
+import copy
 import json
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from frcnn.config import BACKBONES, Config
+from frcnn.config import BACKBONES, IGNORED_SETTINGS, Config
 from frcnn.errors import ConfigError
 
 # The reference's own values, for settings that carry over.
@@ -111,7 +112,8 @@ BAD = [
     ("LEARNING_RATE", "fast"), ("WEIGHT_DECAY", float("inf")),
     ("GRADIENT_CLIP_NORM", 0), ("PRECISION", "float16"),
     ("LOSS_WEIGHTS", {"rpn_loss": 1.0}), ("LOSS_WEIGHTS", [1, 1, 1, 1]),
-    ("LOSS_WEIGHTS", {"rpn_class_loss": -1}),
+    ("LOSS_WEIGHTS", {"rpn_class_loss": -1}), ("COMPUTE_BACKBONE_SHAPE", [4, 8]),
+    ("LEARNING_RATE", np.complex64(1)),
 ]  # fmt: skip
 
 
@@ -153,9 +155,157 @@ def test_a_callable_backbone_may_have_strides_of_its_own():
     assert Config(BACKBONE_STRIDES=np.array([4, 8, 16, 32, 64])).BACKBONE == "resnet101"
 
 
-def test_an_unknown_setting_is_refused():
-    with pytest.raises(ConfigError, match="no setting 'NUM_CLASS'"):
-        Config(NUM_CLASS=4)
+# --- names ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "hint"), [
+    ("NUM_CLASS", "did you mean NUM_CLASSES?"), ("num_classes", "did you mean NUM_CLASSES?"),
+    ("IMAGE_SIZE", "did you mean IMAGE_"), ("QUUX", "display() lists all"),
+])  # fmt: skip
+def test_an_unknown_setting_is_refused_with_the_nearest_name(name, hint):
+    for change in (Config, Config().replaced):
+        with pytest.raises(ConfigError) as error:
+            change(**{name: 4})
+        assert f"Config has no setting {name!r}" in str(error.value) and hint in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "meant"), [
+    ("NUM_CLASES", "NUM_CLASSES"), ("NUM_CLASS", "NUM_CLASSES"), ("IMG_MAX_DIM", "IMAGE_MAX_DIM"),
+    ("RPN_ANCHOR_SCALE", "RPN_ANCHOR_SCALES"), ("STEPS_PER_EPOCHS", "STEPS_PER_EPOCH"),
+    ("LEARNINGRATE", "LEARNING_RATE"), ("DETECTION_CONFIDENCE", "DETECTION_MIN_CONFIDENCE"),
+])  # fmt: skip
+def test_a_misspelled_name_is_refused_in_a_class_and_in_an_assignment(name, meant):
+    message = rf"no setting '{name}'; did you mean {meant}\?"
+    base = type("Base", (Config,), {name: 3})
+    for wrong in (base, type("Further", (base,), {})):
+        with pytest.raises(ConfigError, match=message):
+            wrong()
+    config = Config()
+    with pytest.raises(ConfigError, match=message):
+        setattr(config, name, 3)
+    assert not hasattr(config, name)
+
+
+def test_settings_of_the_users_own_are_kept():
+    class Own(Config):
+        LEARNING_RATE_DECAY = 0.5
+        MY_LEARNING_RATE = 0.1
+        VAL_SHARE = 0.2
+        WINDOWS = ((1, 2), (3, 4))
+        GRID = np.eye(2)
+        FOLDERS = {"train": "a"}
+        WHERE = object()
+        _INTERNAL = 1
+        lower_case = 2
+
+        def HELPER(self):
+            return self.VAL_SHARE
+
+        @property
+        def HALF_RATE(self):
+            return self.LEARNING_RATE / 2
+
+    config = Own(VAL_SHARE=0.3, LEARNING_RATE=0.4)
+    config.EXTRA = [1]
+    found = config.replaced(NUM_CLASSES=2, EXTRA=[2])
+    assert type(found) is Own and (found.VAL_SHARE, found.NUM_CLASSES, found.EXTRA) == (0.3, 2, [2])
+    assert found.HELPER() == 0.3 and found.HALF_RATE == 0.2
+    listed = config.to_dict().keys()
+    assert {"LEARNING_RATE_DECAY", "WINDOWS", "WHERE", "EXTRA", "HALF_RATE"} <= listed
+    assert not {"HELPER", "_INTERNAL", "lower_case"} & listed
+
+    stored = json.loads(config.to_json())
+    assert (stored["VAL_SHARE"], stored["EXTRA"]) == (0.3, [1])
+    assert not {"WHERE", "HELPER", "HALF_RATE"} & stored.keys()
+    restored = Own.from_json(config.to_json())
+    assert (restored.VAL_SHARE, restored.WHERE) == (0.3, Own.WHERE) and restored.HELPER() == 0.3
+    np.testing.assert_array_equal(restored.GRID, np.eye(2))
+    assert not hasattr(Config.from_json(config.to_json()), "VAL_SHARE")
+
+
+def test_settings_of_the_references_mask_head_are_accepted_and_ignored():
+    masks = type("Masks", (Config,), dict.fromkeys(IGNORED_SETTINGS, True))
+    config = masks(NUM_CLASSES=2, MASK_SHAPE=[28, 28])
+    config.USE_MINI_MASK = False
+    assert config.MASK_SHAPE == [28, 28] and config.replaced().USE_MINI_MASK is False
+    assert not {*IGNORED_SETTINGS} & {*config.to_dict(), *json.loads(config.to_json())}
+
+
+def test_a_subclass_may_have_a_constructor_without_arguments():
+    class Computed(Config):
+        def __init__(self):
+            self.IMAGE_MAX_DIM = self.IMAGE_MIN_DIM = 4 * 64
+            super().__init__()
+
+    config = Computed()
+    assert config.IMAGE_SHAPE.tolist() == [256, 256, 3]
+    assert config.replaced(NUM_CLASSES=3).IMAGE_MAX_DIM == 256
+
+
+# --- derived values -------------------------------------------------------------------------
+
+
+def test_derived_values_follow_their_sources():
+    config = Config()
+    config.IMAGES_PER_GPU, config.GPU_COUNT, config.NUM_CLASSES = 3, 2, 8
+    config.IMAGE_MAX_DIM = 512
+    assert (config.BATCH_SIZE, config.IMAGE_META_SIZE) == (6, 20)
+    assert config.IMAGE_SHAPE.tolist() == [512, 512, 3]
+    config.IMAGE_RESIZE_MODE, config.IMAGE_CHANNEL_COUNT = "crop", 1
+    assert config.IMAGE_SHAPE.tolist() == [800, 800, 1]
+    assert config.to_dict()["BATCH_SIZE"] == 6
+
+
+@pytest.mark.parametrize(("name", "source"), [
+    ("BATCH_SIZE", "IMAGES_PER_GPU"), ("IMAGE_SHAPE", "IMAGE_MAX_DIM"),
+    ("IMAGE_META_SIZE", "NUM_CLASSES"),
+])  # fmt: skip
+def test_a_derived_value_cannot_be_set(name, source):
+    config = Config()
+    for change in (lambda: setattr(config, name, 4), lambda: Config(**{name: 4}),
+                   type("Wrong", (Config,), {name: 4}), lambda: config.replaced(**{name: 4})):
+        with pytest.raises(ConfigError, match=f"{name} follows from .*{source}.*; set these"):
+            change()
+
+
+# --- copies ---------------------------------------------------------------------------------
+
+
+def test_no_two_instances_share_a_list_dict_or_array():
+    class Own(Config):
+        NESTED = {"a": [1]}, [2]
+
+    scales = [1, 2, 3, 4, 5]
+    before = Own().to_json()
+    first = Own(RPN_ANCHOR_SCALES=scales)
+    others = [Own(), Own(RPN_ANCHOR_SCALES=scales), first.replaced(), copy.copy(first)]
+    texts = [other.to_json() for other in others]
+
+    first.RPN_ANCHOR_RATIOS.append(3)
+    first.BACKBONE_STRIDES[0] = 2
+    first.LOSS_WEIGHTS["rpn_class_loss"] = 7
+    first.MEAN_PIXEL[:] = 0
+    first.RPN_BBOX_STD_DEV *= 2
+    first.RPN_ANCHOR_SCALES.append(6)
+    first.NESTED[0]["a"].append(1)
+    assert [other.to_json() for other in others] == texts and Own().to_json() == before
+    assert scales == [1, 2, 3, 4, 5]
+    assert first.RPN_ANCHOR_RATIOS == [0.5, 1, 2, 3] and first.MEAN_PIXEL.tolist() == [0, 0, 0]
+
+    first.RPN_ANCHOR_RATIOS = others[0].RPN_ANCHOR_RATIOS
+    first.RPN_ANCHOR_RATIOS.append(4)
+    assert others[0].RPN_ANCHOR_RATIOS == [0.5, 1, 2]
+
+
+def test_a_copy_computes_shapes_by_its_own_settings():
+    class Strided(Methods):
+        def COMPUTE_BACKBONE_SHAPE(self, image_shape):
+            return [[self.NUM_CLASSES] * 2] * 5
+
+    assert Strided().replaced(NUM_CLASSES=9).COMPUTE_BACKBONE_SHAPE((64, 64, 3))[0] == [9, 9]
+
+
+# --- functions and JSON ---------------------------------------------------------------------
 
 
 def test_a_callable_backbone_needs_its_shapes():
@@ -168,10 +318,10 @@ def test_a_callable_backbone_needs_its_shapes():
 ])  # fmt: skip
 def test_functions_are_called_as_they_are_and_survive_json(make):
     config = make()
-    for each in (config, Config.from_json(config.to_json()),
-                 type(config).from_json(config.to_json())):
-        assert each.BACKBONE("image") == "image"
-        assert each.COMPUTE_BACKBONE_SHAPE((64, 128, 3))[0] == [16, 32]
+    for found in (config, Config.from_json(config.to_json()),
+                  type(config).from_json(config.to_json()), config.replaced(NUM_CLASSES=2)):
+        assert found.BACKBONE("image") == "image"
+        assert found.COMPUTE_BACKBONE_SHAPE((64, 128, 3))[0] == [16, 32]
 
 
 def test_a_function_that_cannot_be_found_again_is_named():
@@ -187,6 +337,13 @@ def test_a_callable_without_a_name_cannot_be_stored():
 
     config = Config(BACKBONE=Build(), COMPUTE_BACKBONE_SHAPE=backbone_shapes)
     with pytest.raises(ConfigError, match=r"BACKBONE .*no name to store it by"):
+        config.to_json()
+
+
+def test_a_value_that_json_cannot_represent_is_named():
+    config = Config()
+    config.WEIGHT_DECAY = float("nan")  # an assignment is not checked
+    with pytest.raises(ConfigError, match=r"WEIGHT_DECAY cannot be stored: .*nan"):
         config.to_json()
 
 
