@@ -1,27 +1,36 @@
-"""Fetches weight files: the reference's COCO checkpoint and the ImageNet backbones."""
+"""Downloads weight files: the reference's COCO checkpoint and the ImageNet backbones.
 
-import hashlib
-import http.client
+They are kept in the folder `weights` of the cache (see `files.cache_folder`), which the environment
+variable FRCNN_CACHE can name. With KERAS_HOME set and FRCNN_CACHE not, they are kept in Keras's own
+folder, `$KERAS_HOME/models`. A complete file in Keras's folder (`~/.keras/models` without
+KERAS_HOME), from Keras or from an earlier version of this package, is used as it is in any case.
+"""
+
+import contextlib
 import logging
 import os
-import urllib.error
-import urllib.request
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from frcnn.errors import CheckpointError
-from frcnn.files import replacing
+from frcnn.files import CACHE_VARIABLE, cache_folder, expanded, replacing
 
 log = logging.getLogger(__name__)
 
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 _KERNELS = "weights_tf_dim_ordering_tf_kernels_notop.h5"
-_CHUNK = 1 << 20
+_CHUNK = 1 << 20  # bytes
+_TIMEOUT = 60  # seconds without an answer
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A file on the net: its URL, the name it gets here, and its MD5 sum or its size in bytes."""
+    """A file to download: its URL, its name in the cache, and its MD5 sum or its size in bytes."""
 
     url: str
     name: str
@@ -35,7 +44,7 @@ COCO = WeightFile(
     size=257557808,
 )
 IMAGENET = {
-    # The classic file has the name of Keras's newer one, so that it gets one of its own here.
+    # The classic file's own name is that of a newer file of Keras.
     "resnet50": WeightFile(
         f"https://github.com/fchollet/deep-learning-models/releases/download/v0.2/resnet50_{_KERNELS}",
         f"classic_resnet50_{_KERNELS}",
@@ -64,13 +73,22 @@ IMAGENET = {
 }
 
 
-def weights_folder():
-    """Where downloaded weights lie: Keras's own folder, `~/.keras/models` or in `KERAS_HOME`."""
-    home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
-    return Path(home) / "models"
+def weights_folder() -> Path:
+    """The folder of downloaded weights, see the module's docstring; it need not exist.
+
+    Raises:
+        FrcnnError: see `files.cache_folder`.
+    """
+    if os.environ.get("KERAS_HOME") and not os.environ.get(CACHE_VARIABLE):
+        return _keras_folder()
+    return cache_folder() / "weights"
 
 
-def get_imagenet_weights(backbone, verbose=0):
+def _keras_folder() -> Path:
+    return expanded(os.environ.get("KERAS_HOME") or "~/.keras") / "models"
+
+
+def get_imagenet_weights(backbone: object, verbose: int = 0) -> str:
     """The file with a backbone's ImageNet weights, downloaded once.
 
     Args:
@@ -78,7 +96,7 @@ def get_imagenet_weights(backbone, verbose=0):
         verbose: 1 shows progress.
 
     Returns:
-        The file's path, as text.
+        The file's path.
 
     Raises:
         CheckpointError: no such weights, or the download failed.
@@ -88,19 +106,25 @@ def get_imagenet_weights(backbone, verbose=0):
             f"There are no ImageNet weights for the backbone {backbone!r}; there are for "
             f"{', '.join(IMAGENET)}. Start from 'none' or a file of your own."
         )
-    source = IMAGENET[backbone]
-    return fetch(source, weights_folder() / source.name, verbose)
+    return _cached(IMAGENET[backbone], verbose)
 
 
-def get_coco_weights(verbose=0):
+def get_coco_weights(verbose: int = 0) -> str:
     """The reference's COCO checkpoint, downloaded once. Args, returns, raises: as above."""
-    return fetch(COCO, weights_folder() / COCO.name, verbose)
+    return _cached(COCO, verbose)
 
 
-def download_trained_weights(path, verbose=0):
+def _cached(source: WeightFile, verbose: int) -> str:
+    path, of_keras = weights_folder() / source.name, _keras_folder() / source.name
+    if not path.exists() and of_keras.is_file() and _complaint(source, of_keras) is None:
+        return str(of_keras)
+    return fetch(source, path, verbose)
+
+
+def download_trained_weights(path: str | os.PathLike[str], verbose: int = 0) -> None:
     """Downloads the reference's COCO checkpoint (ResNet-101, 81 classes, 246 MB) to `path`.
 
-    A complete file that is there already is left as it is.
+    A complete file that exists already is left as it is.
 
     Raises:
         CheckpointError: the download failed; nothing is left behind.
@@ -108,67 +132,98 @@ def download_trained_weights(path, verbose=0):
     fetch(COCO, path, verbose)
 
 
-def fetch(source, path, verbose=0):
-    """Downloads a file unless it is there, complete; a partial one is never left behind.
+def fetch(source: WeightFile, path: str | os.PathLike[str], verbose: int = 0) -> str:
+    """Downloads a file unless it exists and is complete; a partial one is never left behind.
 
     Args:
-        source: a `WeightFile`.
-        path: where it shall lie.
+        source: the file to download.
+        path: where to write it; the folder is made if missing.
         verbose: 1 shows progress.
 
     Returns:
-        The path, as text.
+        The path.
 
     Raises:
-        CheckpointError: the server cannot be reached, or what came is not the file.
+        CheckpointError: the server cannot be reached, or the content is not that of the file.
     """
     path = Path(path)
     if path.is_file():
         complaint = _complaint(source, path)
         if complaint is None:
             return str(path)
-        log.warning("%s %s; it is fetched again.", path, complaint)
-    log.info("fetching %s", source.url)
+        log.warning("%s %s; it is downloaded again.", path, complaint)
+    log.info("downloading %s", source.url)
+    handled = sys.exception()  # of the caller, if this is called while it handles one
     try:
         with replacing(path) as temporary:
-            _receive(source.url, temporary, verbose)
+            _download(source.url, temporary, verbose)
             complaint = _complaint(source, temporary)
             if complaint:
                 raise CheckpointError(f"What came from {source.url} {complaint}; try again.")
-    except (OSError, http.client.HTTPException) as error:  # URLError is an OSError
-        reason = getattr(error, "reason", error)
+    except OSError as error:  # those of requests are OSErrors, too
         raise CheckpointError(
-            f"{source.url} cannot be fetched ({reason}). Without a connection, copy the file to "
-            f"{path} by hand, or start from 'none' or from a file of your own."
+            f"{source.url} cannot be fetched ({_reason(error, handled)}). Without a connection, "
+            f"copy the file to {path} by hand, or start from 'none' or from a file of your own."
         ) from error
     return str(path)
 
 
-def _receive(url, target, verbose):
-    from tqdm import tqdm
+def _download(url: str, target: Path, verbose: int) -> None:
+    # Imported here, since most programs never download anything.
+    from pooch import HTTPDownloader
 
-    with urllib.request.urlopen(url, timeout=60) as response, open(target, "wb") as file:
-        length = response.headers.get("Content-Length")
-        length = int(length) if length else None
-        with tqdm(total=length, unit="B", unit_scale=True, desc=url.rsplit("/", 1)[-1],
-                  disable=not verbose) as bar:
-            while chunk := response.read(_CHUNK):
-                file.write(chunk)
-                bar.update(len(chunk))
-        if length is not None and file.tell() != length:
-            raise ConnectionError(f"the connection broke after {file.tell()} of {length} bytes")
+    if url.startswith("file:"):  # a mirror on disk, which pooch cannot read
+        shutil.copyfile(url2pathname(urlsplit(url).path), target)
+        return
+    with contextlib.closing(_Progress(url.rsplit("/", 1)[-1])) as progress:
+        download = HTTPDownloader(progressbar=progress if verbose else False, chunk_size=_CHUNK,
+                                  timeout=_TIMEOUT)
+        download(url, str(target), None)
 
 
-def _complaint(source, path):
+class _Progress:
+    """A progress bar for pooch, which sets `total` (0 if unknown) once the server has answered.
+
+    It is shown from then on, so that a failure to connect leaves no bar behind.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.total = name, 0
+        self._bar: Any = None
+
+    def update(self, size: int) -> None:
+        """Advances the bar by some bytes."""
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=self.total or None, unit="B", unit_scale=True, desc=self.name)
+        self._bar.update(size)
+
+    def reset(self) -> None:
+        """Sets the bar back to the beginning, as pooch does to end exactly at the total."""
+        if self._bar is not None and self.total:
+            self._bar.reset()
+
+    def close(self) -> None:
+        """Ends the bar; may be called more than once."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _reason(error: BaseException, handled: BaseException | None) -> str:
+    """The innermost cause, in a line: requests and urllib3 wrap it in longer texts of their own."""
+    while error.__context__ not in (None, handled):
+        error = error.__context__
+    return str(error).split(" for url:")[0]
+
+
+def _complaint(source: WeightFile, path: Path) -> str | None:
     """What is wrong with a file that should be the source's, or None."""
+    from pooch import file_hash
+
     size = path.stat().st_size
     if source.size is not None and size != source.size:
         return f"has {size} bytes instead of {source.size}"
-    if source.md5 is not None:
-        digest = hashlib.md5(usedforsecurity=False)
-        with open(path, "rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-        if digest.hexdigest() != source.md5:
-            return "has another MD5 sum than expected"
+    if source.md5 is not None and file_hash(str(path), alg="md5") != source.md5:
+        return "has another MD5 sum than expected"
     return None

@@ -8,7 +8,6 @@ writes FOLDER/annotations/instances_{train,val}.json and the pictures in FOLDER/
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -24,7 +23,7 @@ if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
 from frcnn.errors import DatasetError
-from frcnn.files import expanded
+from frcnn.files import cache_folder, expanded
 from samples.urinary.sediment.scene import CLASS_NAMES, draw_micrograph
 
 VERSION = 2  # one up whenever the same seed would draw other pictures
@@ -73,30 +72,22 @@ def generate(folder, *, train=240, val=60, size=384, seed=0, verbose=1):
 def ensure(folder=None, *, train=240, val=60, size=384, seed=0, verbose=1):
     """The data set's folder (a Path), drawn first if it is not there yet.
 
-    folder: default is a folder named after the settings in $FRCNN_CACHE, or else in
-    ~/.cache/frcnn. Safe when several processes start at once.
+    folder: default is a folder named after the settings, in `frcnn.files.cache_folder()`. Safe
+    when several processes start at once.
 
-    Raises DatasetError where the folder holds something else or cannot be written.
+    Raises DatasetError where the folder holds something else or cannot be written, and FrcnnError
+    where there is no folder for the cache.
     """
     settings = _settings(train, val, size, seed)
     if folder is None:
-        cache = expanded(os.environ.get("FRCNN_CACHE") or _home_cache())
         name = f"urinary-synthetic-v{VERSION}-{train}-{val}-{size}px-seed{seed}"
-        folder = cache / name
+        folder = cache_folder() / name
     folder = expanded(folder)
     if _read_marker(folder) == settings:
         return folder
     if verbose:
         print(f"Drawing {train + val} synthetic micrographs into {folder}")
     return generate(folder, train=train, val=val, size=size, seed=seed, verbose=verbose)
-
-
-def _home_cache():
-    try:
-        return Path.home() / ".cache" / "frcnn"
-    except RuntimeError as error:
-        raise DatasetError("There is no home folder to keep the data set in: name a folder with "
-                           "the environment variable FRCNN_CACHE.") from error
 
 
 def _settings(train, val, size, seed):

@@ -9,11 +9,11 @@ import signal
 import subprocess
 import sys
 import time
-import urllib.error
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import requests
 from cli_tools import NAMES, TINY, checkpoint, fails
 from PIL import Image
 from places import PROJECT
@@ -147,10 +147,11 @@ def test_options_that_are_refused(capsys, coco_folder, arguments, told):
 @pytest.mark.parametrize("model", ["imagenet", "coco"])
 def test_weights_that_cannot_be_fetched(capsys, coco_folder, tmp_path, monkeypatch, model):
     def refuse(*arguments, **options):
-        raise urllib.error.URLError("no connection")
+        raise requests.ConnectionError("no connection")
 
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr("urllib.request.urlopen", refuse)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("FRCNN_CACHE", str(tmp_path))
+    monkeypatch.setattr("requests.get", refuse)
     line = fails(capsys, train_main, "--dataset", coco_folder, "--model", model)
     assert "no connection" in line and str(tmp_path) in line
 

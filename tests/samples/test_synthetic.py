@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from skimage.feature import hog
 from skimage.transform import resize
 
-from frcnn.errors import DatasetError
+from frcnn.errors import DatasetError, FrcnnError
 from samples.urinary import synthetic
 from samples.urinary.sediment.scene import CLASSES, Scene, draw_object
 
@@ -284,12 +284,10 @@ def test_names_that_begin_with_a_tilde_and_no_home(tmp_path, monkeypatch):
     assert synthetic.ensure("~no-such-user", **SMALL) == Path("~no-such-user")
     assert (tmp_path / "~no-such-user" / "train").is_dir()
 
-    def homeless():
-        raise RuntimeError
-
-    monkeypatch.delenv("FRCNN_CACHE", raising=False)
-    monkeypatch.setattr(Path, "home", homeless)
-    with pytest.raises(DatasetError, match="FRCNN_CACHE"):
+    for name in ("FRCNN_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)
+    with pytest.raises(FrcnnError, match="FRCNN_CACHE"):
         synthetic.ensure(**SMALL)
 
 
