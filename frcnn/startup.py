@@ -1,23 +1,24 @@
-"""What a program does or says before it begins, to come to its results sooner."""
+"""What a program can do before its first computation to start and to run faster."""
 
 import contextlib
 import gc
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 
-# Of TensorFlow, which reads it when it first computes, and keeps to it.
+# TensorFlow reads this variable once, at its first computation.
 FROZEN_WEIGHTS = "TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"
 _TRUE = ("1", "true")
 _was_said = False
 
 
 @contextlib.contextmanager
-def collection_paused():
-    """While this is open, Python does not search for cyclic garbage.
+def collection_paused() -> Iterator[None]:
+    """Pauses Python's search for cyclic garbage.
 
-    Importing TensorFlow, building a model and tracing it make millions of objects that all stay.
-    Going through them again and again takes a quarter of the time, and finds nothing.
+    Importing TensorFlow, building a model and tracing it create millions of objects that all stay
+    in use. Searching them again and again takes up to a quarter of the time, and frees nothing.
     """
     enabled = gc.isenabled()
     gc.disable()
@@ -28,46 +29,49 @@ def collection_paused():
             gc.enable()
 
 
-def import_keras():
-    """Imports Keras and its backend; before anything else does, that takes a third less time."""
+def import_keras() -> None:
+    """Imports Keras and its backend in about a fifth less processor time, if it is the first."""
     with collection_paused():
         import keras  # noqa: F401
 
 
-def detection_only():
-    """Says that this process detects and never trains, which makes detection faster.
+def detection_only() -> None:
+    """Declares that this process detects and never trains, which makes detection faster.
 
     On a CPU, TensorFlow then keeps the kernel of each convolution, from its first use on, in the
     layout that the processor multiplies fastest, instead of reading the variable each time.
     `MaskRCNN.detect`, `detect_stream`, `detect_molded` and `run_graph` notice changed weights and
-    start afresh, and training is refused. Anything else in this process that computes with Keras
-    gives wrong results without a word once weights change, `keras_model.predict` included; so do
+    compile again, and training is refused. Anything else in this process that computes with Keras
+    silently gives wrong results once weights change, `keras_model.predict` included; so do
     convolutions that are called one by one, outside a compiled function, in any case.
 
-    Call it before anything is computed, and never in a process that trains: TensorFlow looks once,
-    and cannot be told otherwise. Programs that this one starts inherit it through the environment,
-    and an environment that says 0 is left alone. JAX does not need it.
+    Call it before anything is computed, and never in a process that trains: TensorFlow reads the
+    environment variable `TF_ONEDNN_ASSUME_FROZEN_WEIGHTS` once. Child processes inherit it, and a
+    value of 0 that is set already is left alone. JAX does not need it.
     """
     global _was_said
     if os.environ.setdefault(FROZEN_WEIGHTS, "1").lower() in _TRUE:
         _was_said = True
 
 
-def is_detection_only():
-    """Whether `detection_only` was called, or the environment says the same."""
+def is_detection_only() -> bool:
+    """Whether `detection_only` was called, or the environment variable is set."""
     return _was_said or os.environ.get(FROZEN_WEIGHTS, "").lower() in _TRUE
 
 
-def start_backend():
-    """Imports Keras and wakes its backend; returns the names of the devices it computes on.
+def start_backend() -> list[str]:
+    """Imports Keras and initializes its backend.
 
-    What the backend's libraries tell on the way (TensorFlow prints a page before any log level
-    counts) is held back, unless it fails or TF_CPP_MIN_LOG_LEVEL asks for it.
+    What the backend's libraries print meanwhile (TensorFlow prints a page before any log level
+    applies) is suppressed, unless it fails or TF_CPP_MIN_LOG_LEVEL asks for it.
+
+    Returns:
+        Names of the devices that Keras computes on: the GPUs, or the CPU if there are none.
     """
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _stderr_held_back() if level >= "2" else contextlib.nullcontext():
         import_keras()
-        # What has been imported stays, so that no collection needs to go through it ever again.
+        # What has been imported stays in use: no collection needs to search it again.
         gc.freeze()
         import keras
 
@@ -78,8 +82,8 @@ def start_backend():
 
 
 @contextlib.contextmanager
-def _stderr_held_back():
-    """Sends what C libraries write to stderr to a file; shows it only if the block fails."""
+def _stderr_held_back() -> Iterator[None]:
+    """Redirects what C libraries write to stderr to a file; shows it only if the block fails."""
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as aside:

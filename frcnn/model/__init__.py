@@ -1,9 +1,13 @@
 """The detector: `MaskRCNN`, and every part of it under the reference's name.
 
-This is a face: it defines nothing, and nothing inside the package imports it. Notebooks commonly
-import it as `modellib`.
+A compatibility namespace: it defines nothing, and no module of the package imports from it.
+Notebooks commonly import it as `modellib`.
 """
-# ruff: noqa: F401
+# ruff: noqa: E402, F401
+
+from frcnn.startup import import_keras
+
+import_keras()  # before the modules below do, which would take longer
 
 from frcnn.data.examples import load_image_gt
 from frcnn.data.image_meta import compose_image_meta, parse_image_meta
