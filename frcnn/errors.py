@@ -1,12 +1,14 @@
-"""The errors a person sees: each message names the thing that is wrong and says what to do."""
+"""The errors for a user: each message names what is wrong and says what to do."""
+
+from typing import Any
 
 
 class FrcnnError(ValueError):
-    """Base of this library's own errors; the programs print it as one line and exit with 2."""
+    """Base of this library's own errors; the programs print one as a line and exit with 2."""
 
 
 class ConfigError(FrcnnError):
-    """A setting of `Config` has a value outside the allowed ones."""
+    """A setting of `Config` has a value that is not allowed, or there is no such setting."""
 
 
 class DatasetError(FrcnnError):
@@ -14,11 +16,17 @@ class DatasetError(FrcnnError):
 
 
 class ImageError(FrcnnError):
-    """An image file is unreadable, or of a kind that cannot be used."""
+    """An image file is unreadable, or of an unsupported kind."""
 
 
 class CheckpointError(FrcnnError):
-    """A weight file is truncated, foreign, or does not fit the model."""
+    """A weight file is truncated, of another kind, or does not fit the model.
+
+    Attributes:
+        report: the `LoadReport` if the file does not fit the model, else None.
+    """
+
+    report: Any = None
 
 
 class DetectionOnly(FrcnnError):

@@ -1,11 +1,10 @@
-"""A face: the reference's utility names, handed on from where they live.
+"""The reference's utility names, re-exported: a compatibility namespace.
 
-Names that stand on other rooms are fetched when first used, so that importing this module stays
-cheap and loads no Keras.
+Names from modules that are slow to import or need Keras are imported when first used.
 """
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from frcnn.data.resize import resize_image
 from frcnn.geometry.anchors import generate_anchors, generate_pyramid_anchors
@@ -22,13 +21,13 @@ from frcnn.geometry.boxes import (
     trim_zeros,
 )
 
-if TYPE_CHECKING:  # editors and linters see them at once
+if TYPE_CHECKING:  # for editors, linters and type checkers
     from frcnn.data.dataset import Dataset
     from frcnn.evaluate import compute_ap, compute_ap_range, compute_matches, compute_recall
     from frcnn.network.ops import batch_slice, box_refinement_graph
     from frcnn.weights.download import download_trained_weights
 
-_FETCHED = {
+_LAZY = {
     "Dataset": "frcnn.data",
     "batch_slice": "frcnn.network.ops",
     "box_refinement_graph": "frcnn.network.ops",
@@ -64,13 +63,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    if name not in _FETCHED:
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_FETCHED[name]), name)
+    value = getattr(importlib.import_module(_LAZY[name]), name)
     globals()[name] = value
     return value
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted(set(globals()) | set(__all__))

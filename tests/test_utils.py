@@ -1,4 +1,4 @@
-"""The face `frcnn.utils`: every name of the reference's, and no Keras on import."""
+"""The compatibility namespace `frcnn.utils`: all names of the reference, no Keras on import."""
 
 import inspect
 import subprocess
@@ -38,8 +38,8 @@ SIGNATURES = {
 def test_each_name_takes_the_parameters_that_scripts_pass(name):
     parameters = inspect.signature(getattr(utils, name)).parameters
     expected = SIGNATURES[name].split()
-    assert [each for each in parameters if each in expected] == expected
-    extra = [parameter for each, parameter in parameters.items() if each not in expected]
+    assert [word for word in parameters if word in expected] == expected
+    extra = [value for word, value in parameters.items() if word not in expected]
     if name != "compute_ap_range":
         assert all(parameter.default is not inspect.Parameter.empty for parameter in extra)
 

@@ -1,26 +1,49 @@
-"""Anchors: the boxes that the region proposal network starts from.
+"""Anchors: the boxes that the region proposal network refines (Faster R-CNN, section 3.1.1).
 
-They are made in pixels, float64, in a fixed order that the RPN's outputs share: pyramid level, then
-row, then column, then ratio.
+They are in pixels, float64, in the order of the RPN's outputs: pyramid level, then row, then
+column, then ratio.
 """
 
+from collections.abc import Callable, Sequence
 from functools import lru_cache
+from typing import Any, Protocol
 
 import numpy as np
 
+from frcnn.arrays import ArrayLike, FloatArray, IntArray, Shape
 
-def generate_anchors(scales, ratios, shape, feature_stride, anchor_stride):
+
+class AnchorSettings(Protocol):
+    """The settings of `Config` that anchors depend on."""
+
+    @property
+    def BACKBONE(self) -> str | Callable[..., Any]: ...
+    @property
+    def COMPUTE_BACKBONE_SHAPE(self) -> Any: ...  # a function if BACKBONE is one
+    @property
+    def BACKBONE_STRIDES(self) -> Sequence[int]: ...
+    @property
+    def RPN_ANCHOR_SCALES(self) -> Sequence[float]: ...
+    @property
+    def RPN_ANCHOR_RATIOS(self) -> Sequence[float]: ...
+    @property
+    def RPN_ANCHOR_STRIDE(self) -> int: ...
+
+
+def generate_anchors(scales: ArrayLike, ratios: ArrayLike, shape: Shape, feature_stride: int,
+                     anchor_stride: int) -> FloatArray:
     """Anchors of one feature map.
 
     Args:
         scales: side length of a square anchor in pixels, or several.
         ratios: width / height, or several; the area does not depend on it.
         shape: `(height, width)` of the feature map.
-        feature_stride: pixels of the image between two neighbours on the map.
-        anchor_stride: cells of the map between two neighbouring anchors, 1 for every cell.
+        feature_stride: pixels of the image between neighbouring cells of the map.
+        anchor_stride: cells of the map between neighbouring anchors; 1 for every cell.
 
     Returns:
-        `[A, 4]` float64 pixels; A counts rows, columns, ratios, scales, the last one fastest.
+        `[A, 4]` float64 pixels (y1, x1, y2, x2), for each row, column, ratio and scale, the last
+        one fastest.
     """
     ratios, scales = np.meshgrid(np.asarray(ratios, np.float64), np.asarray(scales, np.float64),
                                  indexing="ij")
@@ -37,18 +60,23 @@ def generate_anchors(scales, ratios, shape, feature_stride, anchor_stride):
     return boxes.reshape(-1, 4)
 
 
-def generate_pyramid_anchors(scales, ratios, feature_shapes, feature_strides, anchor_stride):
-    """Anchors of all pyramid levels, one scale a level, the finest level first.
+def generate_pyramid_anchors(scales: Sequence[float], ratios: ArrayLike,
+                             feature_shapes: Sequence[Shape] | IntArray,
+                             feature_strides: Sequence[int], anchor_stride: int) -> FloatArray:
+    """Anchors of all pyramid levels, one scale a level (FPN, section 4.1), the finest level first.
 
     Args:
         scales: `[L]`, side length in pixels for each level.
         ratios: width / height, the same ones at every level.
         feature_shapes: `[L, 2]`, `(height, width)` of each level's map.
-        feature_strides: `[L]`, pixels between neighbours of each level.
+        feature_strides: `[L]`, pixels between neighbouring cells of each level.
         anchor_stride: cells between neighbouring anchors.
 
     Returns:
         `[A, 4]` float64 pixels.
+
+    Raises:
+        ValueError: scales, shapes and strides differ in number.
     """
     return np.concatenate([
         generate_anchors(scale, ratios, shape, stride, anchor_stride)
@@ -56,7 +84,7 @@ def generate_pyramid_anchors(scales, ratios, feature_shapes, feature_strides, an
     ])  # fmt: skip
 
 
-def compute_backbone_shapes(config, image_shape):
+def compute_backbone_shapes(config: AnchorSettings, image_shape: Shape) -> IntArray:
     """Shapes of the feature maps P2 to P6.
 
     Args:
@@ -72,26 +100,34 @@ def compute_backbone_shapes(config, image_shape):
     return np.ceil(np.asarray(image_shape[:2]) / strides).astype(np.int64)
 
 
-def pyramid_anchors(config, image_shape):
-    """All anchors for a molded image of that shape, made once and then remembered.
+def pyramid_anchors(config: AnchorSettings, image_shape: Shape) -> FloatArray:
+    """All anchors for a molded image of a shape; cached.
+
+    Args:
+        config: for the anchors' settings.
+        image_shape: `(height, width, ...)` of the molded image.
 
     Returns:
-        `[A, 4]` float64 pixels, read-only, since callers share it.
+        `[A, 4]` float64 pixels, read-only, since callers share the array.
     """
-    return _remembered_anchors(*_key(config, image_shape))
+    return _cached_anchors(*_key(config, image_shape))
 
 
-def anchor_levels(config, image_shape):
-    """How `pyramid_anchors` is laid out: `[(rows, columns, anchors a cell), ...]`, one a level.
+def anchor_levels(config: AnchorSettings, image_shape: Shape) -> list[tuple[int, int, int]]:
+    """The layout of `pyramid_anchors`: `[(rows, columns, anchors a cell), ...]`, one a level.
 
-    Level after level, the anchors can be reshaped to `[rows, columns, anchors a cell, 4]`.
+    The anchors of a level can be reshaped to `[rows, columns, anchors a cell, 4]`.
     """
     stride = config.RPN_ANCHOR_STRIDE
     return [(-(-int(height) // stride), -(-int(width) // stride), len(config.RPN_ANCHOR_RATIOS))
             for height, width in compute_backbone_shapes(config, image_shape)]
 
 
-def _key(config, image_shape):
+_Key = tuple[tuple[float, ...], tuple[float, ...], tuple[tuple[int, int], ...],
+             tuple[int, ...], int]  # fmt: skip
+
+
+def _key(config: AnchorSettings, image_shape: Shape) -> _Key:
     shapes = compute_backbone_shapes(config, image_shape)
     return (tuple(float(scale) for scale in config.RPN_ANCHOR_SCALES),
             tuple(float(ratio) for ratio in config.RPN_ANCHOR_RATIOS),
@@ -99,8 +135,10 @@ def _key(config, image_shape):
             tuple(config.BACKBONE_STRIDES), config.RPN_ANCHOR_STRIDE)  # fmt: skip
 
 
-@lru_cache(maxsize=16)  # images in the mode "pad64" come in many shapes; each costs up to 8 MB
-def _remembered_anchors(scales, ratios, shapes, strides, anchor_stride):
+@lru_cache(maxsize=16)  # images in the mode "pad64" have many shapes; an entry takes up to 8 MB
+def _cached_anchors(scales: tuple[float, ...], ratios: tuple[float, ...],
+                    shapes: tuple[tuple[int, int], ...], strides: tuple[int, ...],
+                    anchor_stride: int) -> FloatArray:
     anchors = generate_pyramid_anchors(scales, ratios, shapes, strides, anchor_stride)
     anchors.flags.writeable = False
     return anchors

@@ -1,26 +1,40 @@
 """Box arithmetic on the host, in NumPy.
 
-A box is `(y1, x1, y2, x2)`; `y2` and `x2` lie just outside of it, so `y2 - y1` is its height.
-Arithmetic stays in the precision that comes in: float32 gives float32, float64 gives float64, and
-whole numbers are computed in float64.
+A box is `(y1, x1, y2, x2)`; `(y2, x2)` are outside the box, so `y2 - y1` is its height. The
+precision of the input is kept: float32 gives float32, float64 gives float64, and integers are
+computed in float64.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
-# Overlaps computed in one go: few enough that the intermediate arrays stay in the CPU's cache.
+from frcnn.arrays import (
+    Array,
+    ArrayLike,
+    BoolArray,
+    Boxes,
+    FloatArray,
+    IntArray,
+    NormalizedBoxes,
+    Shape,
+)
+
+# Overlaps computed at once: few enough that the intermediate arrays stay in the CPU's cache.
 _CELLS_AT_ONCE = 1 << 15
-# Boxes whose overlaps with all others are held at once during suppression; bounds the memory.
+# Boxes whose overlaps with all others are in memory at once during suppression.
 _NMS_BLOCK = 256
 
 
-def compute_iou(box, boxes, box_area, boxes_area):
+def compute_iou(box: ArrayLike, boxes: ArrayLike, box_area: float,
+                boxes_area: ArrayLike) -> FloatArray:
     """Intersection over union of one box with each of many.
 
     Args:
         box: `[4]`, one box.
         boxes: `[N, 4]`.
         box_area: area of `box`.
-        boxes_area: `[N]`, areas of `boxes`; given, not computed, since callers use them repeatedly.
+        boxes_area: `[N]`, areas of `boxes`; an argument, since callers use them repeatedly.
 
     Returns:
         `[N]` floats from 0 to 1; 0 where both boxes are empty.
@@ -31,7 +45,7 @@ def compute_iou(box, boxes, box_area, boxes_area):
     return _over_union(height, width, box_area, boxes_area)
 
 
-def compute_overlaps(boxes1, boxes2):
+def compute_overlaps(boxes1: ArrayLike, boxes2: ArrayLike) -> FloatArray:
     """Intersection over union of every box of one set with every box of another.
 
     Args:
@@ -59,33 +73,34 @@ def compute_overlaps(boxes1, boxes2):
     return overlaps
 
 
-def box_areas(boxes):
+def box_areas(boxes: ArrayLike) -> Array:
     """Areas `[...]` of boxes `[..., 4]`."""
     boxes = np.asarray(boxes)
     return (boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1])
 
 
-def _over_union(height, width, area1, area2):
+def _over_union(height: FloatArray, width: FloatArray, area1: ArrayLike,
+                area2: ArrayLike) -> FloatArray:
     """IoU from the extents of the intersections, negative where there is none; overwrites both."""
     intersection = np.maximum(height, 0, out=height)
     intersection *= np.maximum(width, 0, out=width)
-    union = np.add(area1, area2, dtype=intersection.dtype)
+    union: FloatArray = np.add(area1, area2, dtype=intersection.dtype)
     union -= intersection
-    # Two empty boxes share nothing: 0, not NaN.
+    # The IoU of two empty boxes is 0, not NaN.
     np.maximum(union, np.finfo(union.dtype).tiny, out=union)
     return np.divide(intersection, union, out=intersection)
 
 
-def box_refinement(box, gt_box):
-    """The deltas that move each box onto its ground truth (R-CNN's parametrization).
+def box_refinement(box: ArrayLike, gt_box: ArrayLike) -> FloatArray:
+    """The deltas from boxes to their ground truth (R-CNN, appendix C).
 
     Args:
         box: `[..., 4]`, boxes with an area above 0.
-        gt_box: `[..., 4]`, the box that each should become.
+        gt_box: `[..., 4]`, the true boxes, in the same coordinates.
 
     Returns:
-        `[..., 4]` deltas `(dy, dx, log(dh), log(dw))`: shifts of the centre in heights and widths
-        of `box`, and logarithms of the growth. Not divided by any standard deviation.
+        `[..., 4]` deltas `(dy, dx, log(dh), log(dw))`: shifts of the center in heights and widths
+        of `box`, and logarithms of the ratios of the sizes. Not divided by a standard deviation.
     """
     center_y, center_x, height, width = _centers_and_sizes(box)
     gt_center_y, gt_center_x, gt_height, gt_width = _centers_and_sizes(gt_box)
@@ -93,13 +108,13 @@ def box_refinement(box, gt_box):
                      np.log(gt_height / height), np.log(gt_width / width)], axis=-1)
 
 
-def apply_box_deltas(boxes, deltas):
-    """Moves and grows boxes by deltas; the inverse of `box_refinement`.
+def apply_box_deltas(boxes: ArrayLike, deltas: ArrayLike) -> FloatArray:
+    """Shifts and scales boxes by deltas; the inverse of `box_refinement`.
 
     Args:
         boxes: `[..., 4]`.
-        deltas: `[..., 4]`, `(dy, dx, log(dh), log(dw))`, already multiplied by the standard
-            deviation that the model's deltas are divided by.
+        deltas: `[..., 4]`, `(dy, dx, log(dh), log(dw))`, multiplied by the standard deviation
+            that the model's deltas are divided by.
 
     Returns:
         `[..., 4]` boxes.
@@ -114,13 +129,14 @@ def apply_box_deltas(boxes, deltas):
     return np.stack([top, left, top + height, left + width], axis=-1)
 
 
-def _centers_and_sizes(boxes):
-    boxes = _floats(boxes)
+def _centers_and_sizes(values: ArrayLike) -> tuple[FloatArray, ...]:
+    """Centers y and x, heights and widths `[...]` of boxes `[..., 4]`."""
+    boxes = _floats(values)
     height, width = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
     return boxes[..., 0] + 0.5 * height, boxes[..., 1] + 0.5 * width, height, width
 
 
-def norm_boxes(boxes, shape):
+def norm_boxes(boxes: ArrayLike, shape: Shape) -> NormalizedBoxes:
     """Boxes from pixels to normalized coordinates, as the model's graph uses them.
 
     Args:
@@ -129,13 +145,13 @@ def norm_boxes(boxes, shape):
 
     Returns:
         `[..., 4]` float32, `(box - (0, 0, 1, 1)) / (h-1, w-1, h-1, w-1)`: the image's last pixel
-        row is at 1, so that `(y2, x2)` lie inside.
+        row is at 1, and `(y2, x2)` are the last row and column inside the box.
     """
     shift, scale = _normalization(shape)
     return ((np.asarray(boxes, np.float64) - shift) / scale).astype(np.float32)
 
 
-def denorm_boxes(boxes, shape, *, rounded=True):
+def denorm_boxes(boxes: ArrayLike, shape: Shape, *, rounded: bool = True) -> Array:
     """Boxes from normalized coordinates to pixels.
 
     Args:
@@ -151,37 +167,37 @@ def denorm_boxes(boxes, shape, *, rounded=True):
     return np.around(pixels).astype(np.int32) if rounded else pixels.astype(np.float32)
 
 
-def _normalization(shape):
-    # A side of one pixel has no span; 1 instead keeps its boxes finite.
+def _normalization(shape: Shape) -> tuple[FloatArray, FloatArray]:
+    # For a side of one pixel, h - 1 is 0; 1 instead keeps its boxes finite.
     height, width = max(shape[0] - 1, 1), max(shape[1] - 1, 1)
     return np.array([0.0, 0.0, 1.0, 1.0]), np.array([height, width, height, width], np.float64)
 
 
-def non_max_suppression(boxes, scores, threshold):
-    """Greedy non-maximum suppression: the best box stays and removes those it overlaps too much.
+def non_max_suppression(boxes: ArrayLike, scores: ArrayLike, threshold: float) -> IntArray:
+    """Greedy non-maximum suppression: keeps the best box, removes those that overlap it, repeats.
 
     Args:
         boxes: `[N, 4]`.
-        scores: `[N]`; of equal ones, the first is the better.
-        threshold: a box is removed when its IoU with a better kept one is strictly above this.
+        scores: `[N]`; of equal ones, the first counts as better.
+        threshold: a box is removed if its IoU with a better kept one is strictly above this.
 
     Returns:
         `[K]` int32 indices of the kept boxes, best first.
     """
     boxes = _floats(boxes).reshape(-1, 4)
-    waiting = np.argsort(-_floats(scores), kind="stable")
+    remaining = np.argsort(-_floats(scores), kind="stable")
     kept = []
-    while waiting.size:
-        block, waiting = waiting[:_NMS_BLOCK], waiting[_NMS_BLOCK:]
-        block = block[_survivors(compute_overlaps(boxes[block], boxes[block]) > threshold)]
+    while remaining.size:
+        block, remaining = remaining[:_NMS_BLOCK], remaining[_NMS_BLOCK:]
+        block = block[_kept_positions(compute_overlaps(boxes[block], boxes[block]) > threshold)]
         kept.append(block)
-        if waiting.size:
-            removed = compute_overlaps(boxes[block], boxes[waiting]) > threshold
-            waiting = waiting[~removed.any(axis=0)]
+        if remaining.size:
+            removed = compute_overlaps(boxes[block], boxes[remaining]) > threshold
+            remaining = remaining[~removed.any(axis=0)]
     return np.concatenate(kept).astype(np.int32) if kept else np.zeros(0, np.int32)
 
 
-def _survivors(conflicts):
+def _kept_positions(conflicts: BoolArray) -> IntArray:
     """Positions that greedy suppression keeps, for boxes in order with conflicts `[n, n]`."""
     alive = np.ones(len(conflicts), bool)
     for index in np.flatnonzero(np.triu(conflicts, 1).any(axis=1)):
@@ -190,21 +206,22 @@ def _survivors(conflicts):
     return np.flatnonzero(alive)
 
 
-def trim_zeros(x):
-    """Removes the rows of `[N, ...]` that hold only zeros, as padding does."""
+def trim_zeros(x: ArrayLike) -> Array:
+    """Removes the rows of `[N, ...]` that contain only zeros, as padding does."""
     x = np.asarray(x)
     return x[(x != 0).reshape(len(x), -1).any(axis=1)] if len(x) else x
 
 
-def clip_boxes(boxes, window):
-    """Cuts boxes off at a window.
+def clip_boxes(boxes: ArrayLike, window: Sequence[float] | Array) -> Array:
+    """Clips boxes to a window.
 
     Args:
         boxes: `[..., 4]`.
         window: `(y1, x1, y2, x2)` in the same coordinates.
 
     Returns:
-        `[..., 4]`, of the boxes' dtype; a box outside the window becomes empty, on its border.
+        `[..., 4]` in the boxes' dtype; a box outside the window becomes an empty one on its
+        border.
     """
     boxes = np.asarray(boxes)
     top, left, bottom, right = window
@@ -212,21 +229,22 @@ def clip_boxes(boxes, window):
     return np.clip(boxes, low, high).astype(boxes.dtype, copy=False)
 
 
-def extract_bboxes(mask):
+def extract_bboxes(mask: ArrayLike) -> IntArray:
     """The bounding boxes of masks.
 
     Args:
-        mask: `[H, W, N]`, nonzero where instance n is.
+        mask: `[H, W, N]`, nonzero inside instance n.
 
     Returns:
         `[N, 4]` int32 pixels; zeros for an empty mask.
     """
-    mask = np.asarray(mask) != 0
-    boxes = np.zeros((mask.shape[-1], 4), np.int32)
-    if mask.size == 0:
+    inside: BoolArray = np.asarray(mask) != 0
+    boxes = np.zeros((inside.shape[-1], 4), np.int32)
+    if inside.size == 0:
         return boxes
-    rows, columns = mask.any(axis=1), mask.any(axis=0)
-    height, width = mask.shape[:2]
+    rows = np.logical_or.reduce(inside, axis=1)
+    columns = np.logical_or.reduce(inside, axis=0)
+    height, width = inside.shape[:2]
     boxes[:, 0], boxes[:, 1] = rows.argmax(axis=0), columns.argmax(axis=0)
     boxes[:, 2] = height - rows[::-1].argmax(axis=0)
     boxes[:, 3] = width - columns[::-1].argmax(axis=0)
@@ -234,17 +252,18 @@ def extract_bboxes(mask):
     return boxes
 
 
-def resize_bbox(bbox, scale, padding, *, crop=None):
-    """Moves boxes along with an image that `resize_image` resized.
+def resize_bbox(bbox: ArrayLike, scale: float, padding: Sequence[Sequence[int]], *,
+                crop: Sequence[int] | None = None) -> Boxes:
+    """Boxes of an image, in the image that `resize_image` made of it.
 
     Args:
-        bbox: `[..., 4]` pixels of the image before.
-        scale, padding: what `resize_image` returned.
-        crop: `(y, x, height, width)` if it cut that out of the resized image; boxes are moved, not
-            cut off at its border.
+        bbox: `[..., 4]` pixels of the original image.
+        scale, padding: from `resize_image`.
+        crop: `(y, x, height, width)` from `resize_image`, in the resized image; boxes are shifted,
+            not clipped to it.
 
     Returns:
-        `[..., 4]` float32 pixels of the image after.
+        `[..., 4]` float32 pixels of the resized image.
     """
     top, left = padding[0][0], padding[1][0]
     if crop is not None:
@@ -252,6 +271,6 @@ def resize_bbox(bbox, scale, padding, *, crop=None):
     return (np.asarray(bbox, np.float64) * scale + (top, left, top, left)).astype(np.float32)
 
 
-def _floats(values):
-    values = np.asarray(values)
-    return values if values.dtype.kind == "f" else values.astype(np.float64)
+def _floats(values: ArrayLike) -> FloatArray:
+    array: Array = np.asarray(values)
+    return array if array.dtype.kind == "f" else array.astype(np.float64)

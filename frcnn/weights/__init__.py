@@ -1,1 +1,1 @@
-"""Weight files: reading, writing, matching names, downloading."""
+"""Weight files: reading, writing, matching to layers, downloading."""

@@ -1,45 +1,56 @@
-"""Checkpoints: a model's weights out to a file in the reference's layout, and in from many.
+"""Checkpoints: saves a model's weights in the reference's file layout, loads them from several.
 
-`save_weights` and `load_weights` work on any Keras model whose layers bear the reference's names;
-the pieces they stand on are `weight_names` (who calls what how) and `weight_files` (HDF5).
+`save_weights` and `load_weights` work on any Keras model whose layers have the reference's names.
+They use `names`, `matching` and `hdf5` of this package.
 """
 
 import logging
+import os
 from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
 from frcnn.errors import CheckpointError
 from frcnn.weights.hdf5 import open_weight_file, write_weight_file
-from frcnn.weights.matching import match_by_name, match_by_order, other_backbone_layers
+from frcnn.weights.matching import (
+    Matches,
+    match_by_name,
+    match_by_order,
+    other_backbone_layers,
+)
 from frcnn.weights.names import HEAD_OUTPUT_LAYERS, in_reference_order, is_backbone_layer
 
 log = logging.getLogger(__name__)
 
+# A weight, its shape in the file, its shape in the model.
+Mismatch: TypeAlias = tuple[str, tuple[int, ...], tuple[int, ...]]
+
 
 @dataclass
 class LoadReport:
-    """What became of every layer when a weight file was loaded.
+    """What was loaded from a weight file, and what was not.
 
     Attributes:
         path: the file.
-        loaded: names of the model's layers that got their weights from it.
+        loaded: names of the model's layers that were set from the file.
         ignored: layers and single weights of the file that the model does not have.
         missing: layers of the model, or single weights of them, that the file does not have.
-        mismatched: `(weight, shape in the file, shape in the model)`; only in the report that an
-            error carries, since a mismatch is one.
+        mismatched: `(weight, shape in the file, shape in the model)`; only in the report of an
+            error, since a mismatch is one.
         excluded: layers of the model left out because `exclude` names them.
     """
 
     path: str
-    loaded: list = field(default_factory=list)
-    ignored: list = field(default_factory=list)
-    missing: list = field(default_factory=list)
-    mismatched: list = field(default_factory=list)
-    excluded: list = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    mismatched: list[Mismatch] = field(default_factory=list)
+    excluded: list[str] = field(default_factory=list)
 
-    def __str__(self):
+    def __str__(self) -> str:
         parts = [f"{self.path}: loaded {len(self.loaded)} layers"]
         for name in ("ignored", "missing", "excluded"):
             names = getattr(self, name)
@@ -56,48 +67,48 @@ class ModelLayer:
 
     Attributes:
         name: the layer's name.
-        group: name of the model's own layer that it is part of: the nested model's, or its own.
+        group: name of the nested model that it is part of, or its own.
         variables: Keras variables by name ("kernel", ...), in Keras's order.
         epsilon: BatchNorm's, else None.
     """
 
     name: str
     group: str
-    variables: dict
+    variables: dict[str, Any]
     epsilon: float | None = None
 
 
-# --- the model's side -----------------------------------------------------------------------
+# --- layers of a model ----------------------------------------------------------------------
 
 
-def model_layers(model):
-    """The layers of a Keras model that have weights, nested models opened.
+def model_layers(model: Any) -> dict[str, ModelLayer]:
+    """The layers of a Keras model that have weights, with those of nested models.
 
     Returns:
         `{layer name: ModelLayer}`, in the model's order.
 
     Raises:
-        CheckpointError: two layers share a name, so that no file could tell them apart.
+        CheckpointError: two layers have the same name, so that a file could not distinguish them.
     """
-    layers = {}
-    for layer in _open_nested(getattr(model, "inner_model", model)):
+    layers: dict[str, ModelLayer] = {}
+    for layer in _flatten(getattr(model, "inner_model", model)):
         if layer.name in layers:
             raise CheckpointError(f"The model has two layers named {layer.name!r}; rename one.")
         layers[layer.name] = layer
     return layers
 
 
-def _open_nested(model, group=None):
+def _flatten(model: Any, group: str | None = None) -> Iterator[ModelLayer]:
     for layer in model.layers:
         if hasattr(layer, "layers"):
-            yield from _open_nested(layer, group or layer.name)
+            yield from _flatten(layer, group or layer.name)
         elif layer.weights:
             epsilon = getattr(layer, "epsilon", None)
             yield ModelLayer(layer.name, group or layer.name, _variables(layer), epsilon)
 
 
-def _variables(layer):
-    """Variables by name; with the sublayer's name before it where a name occurs twice."""
+def _variables(layer: Any) -> dict[str, Any]:
+    """Variables by name, prefixed with the sublayer's name where a name occurs twice."""
     counts = Counter(variable.name for variable in layer.weights)
     variables = {}
     for variable in layer.weights:
@@ -110,24 +121,24 @@ def _variables(layer):
     return variables
 
 
-# --- out ------------------------------------------------------------------------------------
+# --- saving ---------------------------------------------------------------------------------
 
 
-def save_weights(model, path):
+def save_weights(model: Any, path: str | os.PathLike[str]) -> None:
     """Writes a model's weights in the reference's file layout, float32, atomically.
 
     The groups, names, order and attributes are those of the reference's files, so that its own
-    loader takes them by name. A write that fails leaves no partial file, and an older file stays.
+    loader reads them by name. A failed write leaves no partial file and keeps an older one.
 
     Args:
         model: a Keras model with the reference's layer names.
-        path: the file, usually from `runs.checkpoint_path`; its folder is made.
+        path: the file, usually from `runs.checkpoint_path`; its folder is made if missing.
 
     Raises:
         CheckpointError: the file cannot be written.
     """
     layers = model_layers(model)
-    groups = {}
+    groups: dict[str, list[tuple[str, Any]]] = {}
     for name in in_reference_order(layers):
         weights = groups.setdefault(layers[name].group, [])
         for variable_name, variable in layers[name].variables.items():
@@ -138,33 +149,35 @@ def save_weights(model, path):
         raise CheckpointError(f"The checkpoint {path} cannot be written: {error}.") from error
 
 
-# --- in -------------------------------------------------------------------------------------
+# --- loading --------------------------------------------------------------------------------
 
 
-def load_weights(model, path, by_name=True, exclude=None, allow_missing=False):
-    """Sets a model's weights from a file; when anything is wrong, no weight is changed.
+def load_weights(model: Any, path: str | os.PathLike[str], by_name: bool = True,
+                 exclude: str | Iterable[str] | None = None,
+                 allow_missing: bool | Iterable[str] = False) -> LoadReport:
+    """Sets a model's weights from a file; if anything is wrong, no weight is changed.
 
-    Read are the reference's checkpoints (mask layers and anchors ignored), whole models saved as
-    `.h5`, the ImageNet files of ResNet and DenseNet, Keras 3's `.weights.h5`, and our own. Scope
-    prefixes, `_1` suffixes and Keras 1's names do not matter. The weights of a
-    `keras.applications` ResNet are adapted so that the model, which is fed RGB and has another
-    BatchNorm epsilon, computes what that ResNet does (see `weight_matching`).
+    Reads the reference's checkpoints (mask layers and anchors are ignored), whole models saved as
+    `.h5`, the ImageNet files of ResNet and DenseNet, Keras 3's `.weights.h5`, and the files of
+    `save_weights`. Scope prefixes, `_1` suffixes and Keras 1's names do not matter. The weights of
+    a `keras.applications` ResNet are adapted to RGB input and to the model's BatchNorm epsilon
+    (see `matching`).
 
     Args:
         model: a Keras model with the reference's layer names.
         path: an HDF5 file.
-        by_name: False matches the layers by their order instead, names unseen.
-        exclude: names of layers to leave as they are; a nested model's name stands for all in it.
-            Names that the model does not have, as "mrcnn_mask", are fine.
-        allow_missing: True, or the names of layers that the file may lack; they stay as they are.
+        by_name: False matches the layers by their order instead, whatever their names.
+        exclude: names of layers to leave unchanged; a nested model's name includes all its layers.
+            Names that the model does not have, as "mrcnn_mask", are ignored.
+        allow_missing: True, or the names of layers that the file may lack; they are unchanged.
 
     Returns:
-        A `LoadReport`, which is logged as well.
+        What was loaded and what was not; it is logged, too.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is truncated or foreign, made for another backbone, has weights
-            of another shape, lacks a layer, or nothing in it fits. The error's `report` says all.
+        CheckpointError: the file is truncated or of another kind, for another backbone, has weights
+            of another shape, lacks a layer, or nothing in it fits. Its `report` lists the layers.
     """
     layers = model_layers(model)
     exclude = {exclude} if isinstance(exclude, str) else set(exclude or ())
@@ -173,11 +186,13 @@ def load_weights(model, path, by_name=True, exclude=None, allow_missing=False):
     with open_weight_file(path) as file_weights:
         if by_name:
             matches, ignored = match_by_name(wanted, file_weights, path)
+            of_other_backbone = other_backbone_layers(
+                layers, [weight for weight in file_weights if weight.group not in exclude])
         else:
             matches, ignored = match_by_order(_in_file_order(wanted), file_weights, path)
+            of_other_backbone = []
         report = _report(path, layers, wanted, matches, ignored)
-        _check(report, wanted, allow_missing, by_name and other_backbone_layers(
-            layers, [weight for weight in file_weights if weight.group not in exclude]))
+        _check(report, wanted, allow_missing, of_other_backbone)
         values = {key: match.read() for key, match in matches.items()}
     _warn_of_damage(path, values)
     for (name, variable_name), value in values.items():
@@ -186,13 +201,14 @@ def load_weights(model, path, by_name=True, exclude=None, allow_missing=False):
     return report
 
 
-def _in_file_order(layers):
+def _in_file_order(layers: Mapping[str, ModelLayer]) -> dict[str, ModelLayer]:
     groups = in_reference_order({layer.group: None for layer in layers.values()})
     names = sorted(in_reference_order(layers), key=lambda name: groups.index(layers[name].group))
     return {name: layers[name] for name in names}
 
 
-def _report(path, layers, wanted, matches, ignored):
+def _report(path: object, layers: Mapping[str, ModelLayer], wanted: Mapping[str, ModelLayer],
+            matches: Matches, ignored: Iterable[str]) -> LoadReport:
     excluded = [name for name in layers if name not in wanted]
     left_out = {*excluded, *(layers[name].group for name in excluded)}
     report = LoadReport(str(path), excluded=excluded)
@@ -207,13 +223,14 @@ def _report(path, layers, wanted, matches, ignored):
         for variable_name, variable in layer.variables.items():
             match = matches.get((name, variable_name))
             if match and match.shape != tuple(variable.shape):
-                shapes = match.shape, tuple(variable.shape)
-                report.mismatched.append((f"{name}/{variable_name}", *shapes))
+                report.mismatched.append(
+                    (f"{name}/{variable_name}", match.shape, tuple(variable.shape)))
     return report
 
 
-def _check(report, wanted, allow_missing, other_backbone):
-    """Raises the first complaint about a report."""
+def _check(report: LoadReport, wanted: Mapping[str, ModelLayer],
+           allow_missing: bool | Iterable[str], other_backbone: Collection[str]) -> None:
+    """Raises CheckpointError for the first thing that is wrong."""
     if other_backbone:
         _fail(report, f"is for another backbone: it also has {_some(other_backbone)}. Build the "
                       "model with the file's backbone, or exclude these layers.")
@@ -231,7 +248,7 @@ def _check(report, wanted, allow_missing, other_backbone):
                       f"another model. It holds {_some(report.ignored) or 'no weights at all'}.")
     missing = report.missing
     if allow_missing is not True:
-        allowed = set(allow_missing or ())
+        allowed = set(allow_missing) if allow_missing else set()
         missing = [name for name in missing
                    if not allowed & {name, name.split("/")[0], wanted[name.split("/")[0]].group}]
         if missing:
@@ -241,13 +258,13 @@ def _check(report, wanted, allow_missing, other_backbone):
             _fail(report, f"lacks layers of the model: {_some(missing)}. {hint}")
 
 
-def _fail(report, complaint):
+def _fail(report: LoadReport, complaint: str) -> NoReturn:
     error = CheckpointError(f"{report.path} {complaint}")
     error.report = report
     raise error
 
 
-def _warn_of_damage(path, values):
+def _warn_of_damage(path: object, values: Mapping[tuple[str, str], Any]) -> None:
     broken = [f"{name}/{variable}" for (name, variable), value in values.items()
               if not np.isfinite(value).all()]
     if broken:
@@ -255,12 +272,12 @@ def _warn_of_damage(path, values):
                     path, _some(broken))
 
 
-def load_imagenet_weights(model, path):
-    """Loads a file with ImageNet weights; pyramid, RPN and head stay as they are.
+def load_imagenet_weights(model: Any, path: str | os.PathLike[str]) -> LoadReport:
+    """Loads a file with ImageNet weights; pyramid, RPN and head are unchanged.
 
     Args:
         model: the detector's Keras model.
-        path: the file, as `download.get_imagenet_weights(backbone)` gives it.
+        path: the file, from `download.get_imagenet_weights(backbone)`.
 
     Returns, raises: as `load_weights`.
     """
@@ -268,14 +285,15 @@ def load_imagenet_weights(model, path):
     return load_weights(model, path, allow_missing=rest)
 
 
-def load_coco_weights(model, path, exclude=None):
+def load_coco_weights(model: Any, path: str | os.PathLike[str],
+                      exclude: str | Iterable[str] | None = None) -> LoadReport:
     """Loads the reference's COCO checkpoint, a ResNet-101 with 81 classes.
 
-    With another number of classes the head's output layers are excluded by themselves.
+    With another number of classes the head's output layers are excluded automatically.
 
     Args:
         model: the detector's Keras model.
-        path: the file, as `download.get_coco_weights()` gives it.
+        path: the file, from `download.get_coco_weights()`.
         exclude: further layers to leave out.
 
     Returns, raises: as `load_weights`.
@@ -293,12 +311,12 @@ def load_coco_weights(model, path, exclude=None):
     return load_weights(model, path, exclude=exclude)
 
 
-def _mismatch_text(mismatch):
+def _mismatch_text(mismatch: Mismatch) -> str:
     name, in_file, in_model = mismatch
     return f"{name} is {list(in_file)} in the file, {list(in_model)} in the model"
 
 
-def _some(names, limit=6):
-    names = [str(name) for name in names]
+def _some(values: Iterable[object], limit: int = 6) -> str:
+    names = [str(value) for value in values]
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
     return ", ".join(names[:limit]) + more

@@ -1,24 +1,28 @@
-"""HDF5 weight files: what lies where in the layouts that Keras has written over the years.
+"""HDF5 weight files in the layouts of Keras 1 to 3.
 
-Read are Keras 2's weight files and whole-model files (as the reference's checkpoints and the
-ImageNet files), and Keras 3's `.weights.h5`. Written is the first of these, as the reference
-writes it. Only arrays and names are taken from a file; nothing in it is ever run.
+Reads Keras 2's weight files and whole-model files (as the reference's checkpoints and the ImageNet
+files), and Keras 3's `.weights.h5`. Writes the first of these, as the reference does. Only arrays
+and names are taken from a file; nothing in it is executed.
 """
 
 import contextlib
+import os
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+from numpy.typing import NDArray
 
 from frcnn.errors import CheckpointError
 from frcnn.files import replacing
 from frcnn.weights.names import parse_weight_name
 
-# What the reference's loader checks before it takes arrays as they are. The version tells the
-# layout, which is Keras 2's, not the Keras that is running.
+# The reference's loader converts arrays unless it finds these. The version is that of the layout,
+# not of the Keras that is running.
 _LAYOUT_ATTRIBUTES = {"backend": b"tensorflow", "keras_version": b"2.15.0"}
 
 
@@ -29,46 +33,47 @@ class FileWeight:
     Attributes:
         group: name of the layer's group, which may hold the layers of a nested model.
         name: the weight's own name in the file.
-        parts: that name split: scopes, layer, variable. Just a number when the file has no names.
-        dataset: the open `h5py.Dataset`; read it with `read()` while the file is open.
+        parts: that name split: scopes, layer, variable. Only a number if the file has no names.
+        dataset: the open `h5py.Dataset`; call `read()` while the file is open.
     """
 
     group: str
     name: str
-    parts: tuple
-    dataset: h5py.Dataset
+    parts: tuple[str, ...]
+    dataset: Any
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the array."""
         return tuple(self.dataset.shape)
 
     @property
-    def label(self):
+    def label(self) -> str:
         """Group and variable, for messages."""
         return f"{self.group}/{self.parts[-1]}"
 
-    def read(self):
+    def read(self) -> NDArray[np.float32]:
         """The array as float32.
 
         Raises:
-            CheckpointError: the file does not hold numbers here.
+            CheckpointError: the array is not numeric.
         """
         if self.dataset.dtype.kind not in "fiu":
             raise CheckpointError(
-                f"{self.dataset.file.filename}: {self.label} holds {self.dataset.dtype}, not "
+                f"{self.dataset.file.filename}: {self.label} contains {self.dataset.dtype}, not "
                 "numbers; this is not a weight file."
             )
         return np.asarray(self.dataset[()], np.float32)
 
 
 @contextlib.contextmanager
-def open_weight_file(path):
-    """Opens a weight file and yields its arrays, `[FileWeight, ...]`, in the file's order.
+def open_weight_file(path: str | os.PathLike[str]) -> Iterator[list[FileWeight]]:
+    """Opens a weight file and yields its arrays in the file's order.
 
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: it is truncated, not HDF5, or HDF5 without the weights of a Keras model;
-            also when that shows only while the arrays are read.
+            also if that is only found while the block reads arrays.
     """
     path = Path(path)
     if not path.exists():
@@ -81,7 +86,7 @@ def open_weight_file(path):
             yield _list_weights(file, path)
     except CheckpointError:
         raise
-    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:  # h5py raises all
+    except (OSError, KeyError, RuntimeError, TypeError, ValueError) as error:  # all from h5py
         reason = str(error).strip("\"'")
         raise CheckpointError(
             f"{path} cannot be read, it is truncated or damaged ({reason}). Take another "
@@ -89,7 +94,7 @@ def open_weight_file(path):
         ) from error
 
 
-def _check_signature(path):
+def _check_signature(path: Path) -> None:
     with open(path, "rb") as file:
         start = file.read(4)
     if start[:2] == b"PK":
@@ -97,7 +102,7 @@ def _check_signature(path):
             f"{path} is a .keras archive or another zip file; save the weights as HDF5 with "
             "model.save_weights('NAME.weights.h5') and load that."
         )
-    # an HDF5 file may begin with a user block, so that h5py has the last word
+    # by h5py, since an HDF5 file may begin with a user block
     if not h5py.is_hdf5(path):
         raise CheckpointError(
             f"{path} is not an HDF5 file ({path.stat().st_size} bytes): it is of another kind, or "
@@ -105,7 +110,7 @@ def _check_signature(path):
         )
 
 
-def _list_weights(file, path):
+def _list_weights(file: Any, path: Path) -> list[FileWeight]:
     root = file
     if "layer_names" not in _attribute_names(file) and isinstance(
         file.get("model_weights"), h5py.Group
@@ -122,13 +127,13 @@ def _list_weights(file, path):
     )
 
 
-def _attribute_names(group):
-    """Names of attributes, with one name for what Keras split over `name0, name1, ...`."""
+def _attribute_names(group: Any) -> set[str]:
+    """Names of attributes, with one name for those that Keras split into `name0, name1, ...`."""
     return {re.sub(r"\d+$", "", name) for name in group.attrs}
 
 
-def _texts(group, attribute):
-    """A text list attribute, put together again where Keras split it."""
+def _texts(group: Any, attribute: str) -> list[str]:
+    """An attribute that is a list of texts, joined again where Keras split it."""
     if attribute in group.attrs:
         values = list(group.attrs[attribute])
     else:
@@ -138,7 +143,7 @@ def _texts(group, attribute):
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values]
 
 
-def _check_backend(root, path):
+def _check_backend(root: Any, path: Path) -> None:
     backend = root.attrs.get("backend", b"tensorflow")
     backend = backend.decode() if isinstance(backend, bytes) else str(backend)
     if backend == "theano":
@@ -148,7 +153,7 @@ def _check_backend(root, path):
         )
 
 
-def _list_keras2(root):
+def _list_keras2(root: Any) -> list[FileWeight]:
     weights = []
     for group_name in _texts(root, "layer_names"):
         group = root[group_name]
@@ -157,16 +162,17 @@ def _list_keras2(root):
     return weights
 
 
-def _file_weight(group, name, parts, item):
+def _file_weight(group: str, name: str, parts: tuple[str, ...], item: Any) -> FileWeight:
     if not isinstance(item, h5py.Dataset):
         raise KeyError(f"{group}/{name} is not an array")
     return FileWeight(group, name, parts, item)
 
 
-def _list_keras3(layers, path):
-    weights, unnamed = [], []
+def _list_keras3(layers: Any, path: Path) -> list[FileWeight]:
+    weights: list[FileWeight] = []
+    unnamed: list[FileWeight] = []
 
-    def visit(group):
+    def visit(group: Any) -> None:
         for child in group.values():
             if not isinstance(child, h5py.Group):
                 continue
@@ -189,7 +195,9 @@ def _list_keras3(layers, path):
     return weights
 
 
-def write_weight_file(path, groups):
+def write_weight_file(
+        path: str | os.PathLike[str],
+        groups: Sequence[tuple[str, Sequence[tuple[str, NDArray[Any]]]]]) -> None:
     """Writes a file in the reference's layout, atomically.
 
     Args:
@@ -211,8 +219,8 @@ def write_weight_file(path, groups):
                 group.create_dataset(name, data=np.asarray(array, np.float32))
 
 
-def _write_texts(group, attribute, texts, limit=64000):
-    """Stores a list of texts, split over several attributes where HDF5's limit demands it."""
+def _write_texts(group: Any, attribute: str, texts: Sequence[str], limit: int = 64000) -> None:
+    """Stores a list of texts, split into several attributes if it exceeds HDF5's limit."""
     data = np.array([text.encode() for text in texts], dtype="S")
     chunks = np.array_split(data, max(1, -(-data.nbytes // limit)))
     if len(chunks) == 1:

@@ -1,14 +1,14 @@
-"""Names of layers and weights: the reference's, and how other weight files call the same things.
+"""Names of layers and weights: the reference's, and those of other weight files for the same.
 
-Only text in and text out; what a file or a model holds is the business of `weight_files` and
-`checkpoints`.
+Text only; `hdf5` reads files, `checkpoint` models.
 """
 
 import re
+from collections.abc import Iterable
 
 VARIABLES = ("kernel", "bias", "gamma", "beta", "moving_mean", "moving_variance")
 
-# Keras 1 called them so; its "running_std" holds a variance in spite of its name.
+# Keras 1's names; its "running_std" is a variance in spite of the name.
 _OLD_VARIABLES = {
     "W": "kernel",
     "b": "bias",
@@ -36,15 +36,15 @@ _HEADS_ORDER = (
 HEAD_OUTPUT_LAYERS = ("mrcnn_class_logits", "mrcnn_bbox_fc")
 
 
-def parse_weight_name(name):
-    """Splits a weight's name as a file has it.
+def parse_weight_name(name: str) -> tuple[str, ...]:
+    """Splits a weight's name in a file.
 
     `"conv1/kernel:0"` gives `("conv1", "kernel")`, `"scope/conv1_1/kernel:0"` gives
     `("scope", "conv1_1", "kernel")`, and the flat names of Keras 1, as
     `"bn_conv1_running_std_1:0"`, give `("bn_conv1", "moving_variance")`.
 
     Returns:
-        A tuple of the scopes, the layer and, last, the variable by its present name.
+        The scopes, the layer and, last, the variable by its present name.
     """
     parts = re.sub(r":\d+$", "", name).split("/")
     last = parts[-1]
@@ -58,12 +58,12 @@ def parse_weight_name(name):
     return tuple(parts)
 
 
-def without_counter(name):
-    """The name less the `_1` that Keras adds to a name already taken."""
+def without_counter(name: str) -> str:
+    """The name without the `_1` that Keras adds to a name already in use."""
     return _COUNTER.sub("", name)
 
 
-def reference_resnet_name(name):
+def reference_resnet_name(name: str) -> str | None:
     """The reference's name for a layer of a `keras.applications` ResNet, or None.
 
     `"conv4_block23_2_conv"` is `"res4w_branch2b"`; index 0 is the shortcut, `branch1`.
@@ -79,35 +79,35 @@ def reference_resnet_name(name):
     return f"{kind}{match[1]}{chr(ord('a') + int(match[2]) - 1)}_branch{branch}"
 
 
-def backbone_block(name):
+def backbone_block(name: str) -> tuple[str, int, int] | None:
     """`(family, stage, block)` of a layer inside a ResNet or DenseNet block, else None.
 
-    The family is "resnet" for the reference's names and "applications" for Keras's own, which its
-    ResNets and DenseNets share.
+    The family is "resnet" for the reference's names and "applications" for those that
+    `keras.applications` gives to ResNets and DenseNets alike.
     """
     match = _RESNET_LAYER.fullmatch(name)
     if match:
         return "resnet", int(match[2]), ord(match[3]) - ord("a") + 1
     match = _APPLICATIONS_LAYER.fullmatch(name.replace("/", "_"))
-    return match and ("applications", int(match[1]), int(match[2]))
+    return ("applications", int(match[1]), int(match[2])) if match else None
 
 
-def is_backbone_layer(name):
-    """Whether a layer of the detector belongs to the backbone: not to the pyramid, RPN or head."""
+def is_backbone_layer(name: str) -> bool:
+    """Whether a layer of the detector is part of the backbone: not of the pyramid, RPN or head."""
     return not name.startswith(("fpn_", "rpn_", "mrcnn_"))
 
 
-def in_reference_order(names):
-    """The layer names in the order of the reference's files.
+def in_reference_order(names: Iterable[str]) -> list[str]:
+    """Sorts layer names in the order of the reference's files.
 
-    The ResNet's layers by stage, block and branch, then what the reference does not have (another
-    backbone) in the order given, then pyramid, RPN and head.
+    A ResNet's layers by stage, block and branch, then those that the reference does not have
+    (another backbone) in the given order, then pyramid, RPN and head.
     """
     names = list(names)
     return sorted(names, key=lambda name: _order(name, names.index(name)))
 
 
-def _order(name, position):
+def _order(name: str, position: int) -> tuple[int, int, int, int]:
     if name in ("conv1", "bn_conv1"):
         return 0, 0, 0, ("conv1", "bn_conv1").index(name)
     match = _RESNET_LAYER.fullmatch(name)

@@ -89,13 +89,13 @@ def test_levels_describe_the_order_of_the_anchors(stride):
     config = Config(RPN_ANCHOR_STRIDE=stride, RPN_ANCHOR_RATIOS=[0.5, 1])
     anchors = pyramid_anchors(config, (192, 320, 3))
     start = 0
-    for level, (rows, columns, each) in enumerate(anchor_levels(config, (192, 320, 3))):
-        grid = anchors[start:start + rows * columns * each].reshape(rows, columns, each, 4)
+    for level, (rows, columns, a_cell) in enumerate(anchor_levels(config, (192, 320, 3))):
+        grid = anchors[start:start + rows * columns * a_cell].reshape(rows, columns, a_cell, 4)
         centers = (grid[..., :2] + grid[..., 2:]) / 2
         step = stride * config.BACKBONE_STRIDES[level]
         np.testing.assert_allclose(centers[..., 0], np.broadcast_to(
-            step * np.arange(rows)[:, None, None], (rows, columns, each)), atol=1e-9)
+            step * np.arange(rows)[:, None, None], (rows, columns, a_cell)), atol=1e-9)
         np.testing.assert_allclose(centers[..., 1], np.broadcast_to(
-            step * np.arange(columns)[:, None], (rows, columns, each)), atol=1e-9)
-        start += rows * columns * each
+            step * np.arange(columns)[:, None], (rows, columns, a_cell)), atol=1e-9)
+        start += rows * columns * a_cell
     assert start == len(anchors)

@@ -86,11 +86,11 @@ def write(path, arrays, group=lambda layer: layer, weight="{0}/{1}:0"):
 def layout(path):
     """`[[group, [[weight name, shape], ...]], ...]` as h5py alone reads it, all of it float32."""
     with h5py.File(path) as file:
-        names = [(group.decode(), [name.decode() for name in file[group].attrs["weight_names"]])
+        layers = [(group.decode(), [name.decode() for name in file[group].attrs["weight_names"]])
                  for group in file.attrs["layer_names"].tolist()]
-        assert {file[group][name].dtype.str for group, each in names for name in each} == {"<f4"}
-        return [[group, [[name, list(file[group][name].shape)] for name in each]]
-                for group, each in names]
+        assert {file[group][name].dtype.str for group, names in layers for name in names} == {"<f4"}
+        return [[group, [[name, list(file[group][name].shape)] for name in names]]
+                for group, names in layers]
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_failed_save_leaves_the_old_checkpoint(model, saved, monkeypatch):
         patch.setattr(h5py.Group, "create_dataset", full)
         with pytest.raises(CheckpointError, match=r"cannot be written: .*No space left"):
             save_weights(model, path)
-    assert [each.name for each in path.parent.iterdir()] == ["saved.h5"]
+    assert [file.name for file in path.parent.iterdir()] == ["saved.h5"]
     load_weights(model, path)
     assert_same(model, expected)
 
@@ -450,8 +450,8 @@ def build(backbone):
     from frcnn.network.graph import build_detector
 
     expected = json.loads((GOLDEN / f"layout_{backbone}.json").read_text())
-    classes = dict(next(each["weights"] for each in expected
-                        if each["layer"] == "mrcnn_class_logits"))["mrcnn_class_logits/bias:0"][0]
+    classes = dict(next(entry["weights"] for entry in expected
+                        if entry["layer"] == "mrcnn_class_logits"))["mrcnn_class_logits/bias:0"][0]
     return build_detector("inference", Config(BACKBONE=backbone, NUM_CLASSES=classes,
                                               IMAGE_MIN_DIM=128, IMAGE_MAX_DIM=128))
 
@@ -466,8 +466,8 @@ def test_real_layouts_in_and_out(detector, tmp_path):
     write_checkpoint(tmp_path / "reference.h5", expected, seed=5)
     report = load_weights(model, tmp_path / "reference.h5")
     assert report.missing == [] and set(report.ignored) == {
-        each["layer"] for each in expected
-        if each["weights"] and ("mask" in each["layer"] or each["layer"] == "anchors")}
+        entry["layer"] for entry in expected
+        if entry["weights"] and ("mask" in entry["layer"] or entry["layer"] == "anchors")}
     for (layer, variable), value in values(model).items():
         if layer.endswith(("_branch2c", "fc", "raw", "bn1", "conv1")):
             np.testing.assert_array_equal(
@@ -475,5 +475,5 @@ def test_real_layouts_in_and_out(detector, tmp_path):
 
     save_weights(model, tmp_path / "ours.h5")
     assert layout(tmp_path / "ours.h5") == [
-        [each["layer"], each["weights"]] for each in expected
-        if each["weights"] and each["layer"] not in report.ignored]
+        [entry["layer"], entry["weights"]] for entry in expected
+        if entry["weights"] and entry["layer"] not in report.ignored]

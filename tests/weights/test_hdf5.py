@@ -60,7 +60,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(written):
     with pytest.raises(ValueError, match="name already exists"):
         write_weight_file(path, bad)
     assert path.read_bytes() == before
-    assert [each.name for each in path.parent.iterdir()] == ["weights.h5"]
+    assert [file.name for file in path.parent.iterdir()] == ["weights.h5"]
 
 
 def test_name_lists_beyond_hdf5s_limit_are_split_and_put_together(tmp_path):

@@ -83,7 +83,7 @@ def test_features_equal_those_of_the_model_that_the_file_comes_from(name, tmp_pa
     assert report.ignored == report.missing == []
 
     image = np.random.default_rng(2).uniform(0, 255, (1, SIDE, SIDE, 3)).astype(np.float32)
-    outputs = [theirs.get_layer(each).output for each in stage_names(name)]
+    outputs = [theirs.get_layer(stage).output for stage in stage_names(name)]
     stages = keras.Model(theirs.input, outputs)
     expected = stages(preprocess(name, image))
     found = ours(image - (DENSENET_MEAN if "dense" in name else RESNET_MEAN))
