@@ -70,8 +70,8 @@ class Config(Settings):
     POST_NMS_ROIS_INFERENCE: int = 1000  # proposals an image after suppression
 
     IMAGE_RESIZE_MODE: str = "square"  # one of RESIZE_MODES, see frcnn.data.resize
-    IMAGE_MIN_DIM: int = 800  # pixels of the shorter side
-    IMAGE_MAX_DIM: int = 1024  # pixels of the longer side
+    IMAGE_MIN_DIM: int = 800  # pixels that the shorter side is enlarged to
+    IMAGE_MAX_DIM: int = 1024  # pixels, limit of the longer side
     IMAGE_MIN_SCALE: float = 0  # least factor of resizing; 0: no limit
     IMAGE_CHANNEL_COUNT: int = 3  # channels of the image
     MEAN_PIXEL: ArrayLike = np.array([123.7, 116.8, 103.9])  # gray levels, for each channel

@@ -73,11 +73,10 @@ class Settings:
         return [name for name in dir(cls) if _is_setting_name(name) and _is_property(cls, name)]
 
     @classmethod
-    def _declared_names(cls) -> list[str]:
-        """Names of the settings that the direct subclass declares."""
+    def _is_declared(cls, name: str) -> bool:
+        """Whether the direct subclass declares the setting."""
         bases = cls.__mro__
-        declaring = bases[bases.index(Settings) - 1]
-        return declaring.setting_names() if issubclass(declaring, Settings) else []
+        return hasattr(bases[bases.index(Settings) - 1], name)
 
     def _check_class_attribute(self, name: str) -> None:
         if not _is_property(type(self), name):
@@ -87,9 +86,9 @@ class Settings:
         """Raises ConfigError for the name of a derived value and for a misspelled one."""
         if name in self._sources:
             raise ConfigError(f"{name} follows from {self._sources[name]}; set these instead.")
-        declared = self._declared_names()
-        if name in declared or name in self._ignored:
+        if self._is_declared(name) or name in self._ignored:
             return
+        declared = [known for known in self.setting_names() if self._is_declared(known)]
         for known in difflib.get_close_matches(name, declared, n=3, cutoff=_MISSPELLED):
             # LEARNING_RATE_DECAY or MY_LEARNING_RATE is hardly a misspelled LEARNING_RATE.
             if not (name.startswith(known + "_") or name.endswith("_" + known)):
@@ -176,7 +175,7 @@ class Settings:
         write_json(path, self._to_plain())
 
     def _to_plain(self) -> dict[str, Any]:
-        declared, plain = self._declared_names(), {}
+        plain = {}
         for name in self._stored_names():
             value = getattr(self, name)
             if name in self._callables and callable(value):
@@ -184,7 +183,7 @@ class Settings:
             try:
                 plain[name] = to_plain_json(value)
             except (TypeError, ValueError) as error:
-                if name in declared:
+                if self._is_declared(name):
                     raise ConfigError(f"{name} cannot be stored: {error}") from error
         return plain
 
