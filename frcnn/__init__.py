@@ -4,6 +4,7 @@ Importing the package loads neither Keras nor a backend; `MaskRCNN` does when it
 """
 
 import importlib
+from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["CocoDataset", "Config", "Dataset", "MaskRCNN", "VocDataset", "__version__"]
@@ -17,11 +18,11 @@ _MODULES = {
 }
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_MODULES[name]), name)
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
