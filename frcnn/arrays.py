@@ -4,7 +4,7 @@ The names say what an array holds; its shape is in the docstring of the function
 `(y1, x1, y2, x2)`, with `(y2, x2)` outside the box.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ __all__ = [
     "Boxes",
     "ClassIds",
     "Deltas",
+    "DetectionResult",
     "FloatArray",
     "Image",
     "ImageMeta",
@@ -46,5 +47,9 @@ Window: TypeAlias = tuple[int, int, int, int]  # (y1, x1, y2, x2), pixels of the
 
 # What `numpy.random.default_rng` takes; None draws a seed.
 Seed: TypeAlias = np.random.Generator | int | Sequence[int] | None
+
+# What `detect` returns for one image: `rois` int32 [N, 4], `boxes` float32 [N, 4], `class_ids` int32
+# [N], `scores` float32 [N]; boxes in pixels of that image, best score first.
+DetectionResult: TypeAlias = Mapping[str, Array]
 
 Tensor: TypeAlias = Any  # a tensor of the backend, or a KerasTensor while a graph is built

@@ -1,8 +1,7 @@
 """Evaluation: matching, AP and recall of one image; COCO figures of a whole data set.
 
-The rooms: `matching` (one image, NumPy), `coco` (a data set, pycocotools), `curves` (where it
-errs, class by class), `tables` (figures as text and as JSON). This face only hands their names on;
-nothing here loads Keras.
+Modules: `matching` (one image, NumPy), `coco` (a data set, pycocotools), `curves` (errors by
+class), `tables` (figures as text and as JSON). Nothing here loads Keras.
 """
 
 from frcnn.evaluate.coco import (

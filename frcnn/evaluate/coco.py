@@ -1,27 +1,55 @@
 """COCO evaluation, by pycocotools, of any Dataset; no annotation file is needed.
 
-Objects and detections are handed to pycocotools under the data set's internal image and class ids,
+Objects and detections are passed to pycocotools under the data set's internal image and class ids,
 so that data sets joined from several sources evaluate as well as one COCO folder does.
 """
+
+from __future__ import annotations
 
 import contextlib
 import io
 import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from tqdm import tqdm
 
+from frcnn.arrays import Array, ArrayLike, DetectionResult, FloatArray, Image, IntArray
+from frcnn.evaluate.matching import COCO_IOU_THRESHOLDS
 from frcnn.files import to_plain_json
 
+if TYPE_CHECKING:
+    from frcnn.config import Config
+    from frcnn.data.dataset import Dataset
+
+Results: TypeAlias = Mapping[int, DetectionResult]  # by internal image id
+Metrics: TypeAlias = dict[str, Any]  # see `evaluate_detections`
+
 SUMMARY_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
-# Above this, the precision-recall curves end early and AP comes out too low.
+# Above this, the precision-recall curves end early and AP is too low.
 HIGHEST_SCORE_THRESHOLD = 0.05
 
 
-def detect_dataset(model, dataset, image_ids=None, progress=True):
+class Detector(Protocol):
+    """What `detect_dataset` needs of a model."""
+
+    def detect(self, images: Sequence[Image], verbose: int = 0) -> Sequence[DetectionResult]:
+        """Detects on images; see `MaskRCNN.detect`."""
+        ...
+
+
+class ConfiguredDetector(Detector, Protocol):
+    """What `evaluate_model` needs of a model."""
+
+    config: Config
+
+
+def detect_dataset(model: Detector, dataset: Dataset, image_ids: Iterable[int] | None = None,
+                   progress: bool = True) -> dict[int, DetectionResult]:
     """Detects on images of a data set, few of which are in memory at once.
 
     Args:
@@ -35,20 +63,24 @@ def detect_dataset(model, dataset, image_ids=None, progress=True):
         dict: image id → the dict that `detect` returned for it: `rois` int32 `[N, 4]` and `boxes`
         float32 `[N, 4]` in the image's own pixels, `class_ids` int32 `[N]`, `scores` float32 `[N]`.
     """
-    image_ids = image_ids_of(dataset, image_ids)
-    images = (partial(dataset.load_image, image_id) for image_id in image_ids)
+    ids = image_ids_of(dataset, image_ids)
+    images = (partial(dataset.load_image, image_id) for image_id in ids)
     if hasattr(model, "detect_stream"):
         found = model.detect_stream(images)
     else:
         found = (result for image in images for result in model.detect([image()], verbose=0))
-    bar = tqdm(found, total=len(image_ids), desc="detect", unit="image", disable=not progress)
-    return dict(zip(image_ids, bar, strict=True))
+    bar = tqdm(found, total=len(ids), desc="detect", unit="image", disable=not progress)
+    return dict(zip(ids, bar, strict=True))
 
 
-def evaluate_model(model, dataset, image_ids=None, max_detections=100, progress=True):
-    """`detect_dataset`, then `evaluate_detections` with the model's thresholds noted.
+def evaluate_model(model: ConfiguredDetector, dataset: Dataset,
+                   image_ids: Iterable[int] | None = None, max_detections: int = 100,
+                   progress: bool = True) -> Metrics:
+    """`detect_dataset`, then `evaluate_detections` with the model's thresholds in `settings`.
 
     Warns when the model's DETECTION_MIN_CONFIDENCE is above 0.05, which cuts the curves off.
+
+    Args: as of `detect_dataset` and `evaluate_detections`.
 
     Returns:
         metrics: as `evaluate_detections` gives them.
@@ -57,17 +89,20 @@ def evaluate_model(model, dataset, image_ids=None, max_detections=100, progress=
     if config.DETECTION_MIN_CONFIDENCE > HIGHEST_SCORE_THRESHOLD:
         warnings.warn(
             f"DETECTION_MIN_CONFIDENCE is {config.DETECTION_MIN_CONFIDENCE}: detections below it "
-            f"are missing, so AP comes out too low; evaluate with {HIGHEST_SCORE_THRESHOLD} or "
+            f"are missing, so AP is too low; evaluate with {HIGHEST_SCORE_THRESHOLD} or "
             "less.", stacklevel=2)
-    results = detect_dataset(model, dataset, image_ids, progress)
+    ids = image_ids_of(dataset, image_ids)
+    results = detect_dataset(model, dataset, ids, progress)
     return evaluate_detections(
-        dataset, results, image_ids, min(max_detections, config.DETECTION_MAX_INSTANCES),
+        dataset, results, ids, min(max_detections, config.DETECTION_MAX_INSTANCES),
         score_threshold=config.DETECTION_MIN_CONFIDENCE,
         nms_threshold=config.DETECTION_NMS_THRESHOLD)
 
 
-def evaluate_detections(dataset, results, image_ids=None, max_detections=100, *,
-                        score_threshold=None, nms_threshold=None):
+def evaluate_detections(dataset: Dataset, results: Results,
+                        image_ids: Iterable[int] | None = None, max_detections: int = 100, *,
+                        score_threshold: float | None = None,
+                        nms_threshold: float | None = None) -> Metrics:
     """COCO figures of detections against a data set's boxes.
 
     An object's size is its box's area in the image's own pixels. Crowd regions (negative class ids)
@@ -80,35 +115,35 @@ def evaluate_detections(dataset, results, image_ids=None, max_detections=100, *,
             one without detections.
         image_ids: internal ids of the images to evaluate; None takes them all.
         max_detections: best detections of each image that count, for each class.
-        score_threshold, nms_threshold: how the detections were made; noted in `settings`.
+        score_threshold, nms_threshold: how the detections were made; stored in `settings`.
 
     Returns:
         metrics: dict that JSON can hold, with `AP` (IoU 0.50 to 0.95), `AP50`, `AP75`, then `APs`,
         `APm`, `APl` (area below 32², to 96², above) and `AR100`, floats from 0 to 1, or None where
-        there is nothing to find; `per_class`, a dict: class name → `AP`, `AP50`, `objects` (how
-        many, crowds aside); and `settings`, a dict.
+        there is nothing to find; `per_class`, a dict: class name → `AP`, `AP50`, `objects` (their
+        number, without crowd regions); and `settings`, a dict.
 
     Raises:
-        ValueError: a detection has an unknown class or a box or score that is no number.
+        ValueError: a detection has an unknown class, or a box or score that is NaN or infinite.
         KeyError: `results` or `image_ids` holds an image id that the data set does not have.
     """
-    image_ids = image_ids_of(dataset, image_ids)
-    evaluation = run_coco(dataset, results, image_ids, max_detections)
-    metrics = _summary(evaluation)
+    ids = image_ids_of(dataset, image_ids)
+    evaluation = run_coco(dataset, results, ids, max_detections)
+    metrics: Metrics = _summary(evaluation)
     metrics["per_class"] = _per_class(evaluation, dataset)
     metrics["settings"] = {
         "score_threshold": to_plain_json(score_threshold),
         "nms_threshold": to_plain_json(nms_threshold),
         "max_detections": int(max_detections),
-        "images": len(image_ids),
+        "images": len(ids),
         "objects": sum(figures["objects"] for figures in metrics["per_class"].values()),
         "detections": len(evaluation.cocoDt.anns),
     }
     return metrics
 
 
-def to_coco_results(dataset, results):
-    """Detections as COCO's results format has them, under the source's own ids.
+def to_coco_results(dataset: Dataset, results: Results) -> list[dict[str, Any]]:
+    """Detections in COCO's results format, under the source's own ids.
 
     Args:
         dataset: a prepared Dataset.
@@ -116,8 +151,8 @@ def to_coco_results(dataset, results):
 
     Returns:
         list of dicts: `image_id`, `category_id`, `bbox` (x, y, width, height in pixels, to a
-        thousandth), `score`; in the order of image ids, as they came within an image. Classes that
-        the image's source does not have are left out, for lack of an id.
+        thousandth), `score`; by ascending image id, within an image in the order of its result.
+        Classes that the image's source does not have are left out: they have no id there.
     """
     rows = []
     for image_id in sorted(results):
@@ -133,11 +168,12 @@ def to_coco_results(dataset, results):
     return rows
 
 
-def run_coco(dataset, results, image_ids, max_detections=100, iou_thresholds=None):
+def run_coco(dataset: Dataset, results: Results, image_ids: Sequence[int],
+             max_detections: int = 100, iou_thresholds: ArrayLike = COCO_IOU_THRESHOLDS
+             ) -> COCOeval:
     """The accumulated COCOeval of some images; its categories are internal class ids.
 
-    `maxDets` ends with `max_detections` and begins with the lesser of that and 100, for AR100;
-    `iou_thresholds` are COCO's unless given.
+    `maxDets` ends with `max_detections` and begins with the lesser of that and 100, for AR100.
     """
     images = [{"id": image_id} for image_id in image_ids]
     categories = [{"id": class_id, "name": dataset.class_names[class_id]}
@@ -147,42 +183,50 @@ def run_coco(dataset, results, image_ids, max_detections=100, iou_thresholds=Non
         evaluation = COCOeval(_coco(images, categories, truth), _coco(images, categories, found),
                               "bbox")
         evaluation.params.maxDets = sorted({min(100, max_detections), max_detections})
-        if iou_thresholds is not None:
-            evaluation.params.iouThrs = np.array(iou_thresholds, float)
+        evaluation.params.iouThrs = np.array(iou_thresholds, float)
         evaluation.evaluate()
         evaluation.accumulate()
     return evaluation
 
 
-def image_ids_of(dataset, image_ids=None):
+def image_ids_of(dataset: Dataset, image_ids: Iterable[int] | None = None) -> list[int]:
     """Internal image ids as a list of int, all of the data set's for None."""
-    image_ids = dataset.image_ids if image_ids is None else image_ids
-    return [int(image_id) for image_id in image_ids]
+    chosen = dataset.image_ids if image_ids is None else image_ids
+    return [int(image_id) for image_id in chosen]
 
 
-def class_labels(dataset):
+def class_labels(dataset: Dataset) -> list[str]:
     """Class names by class id; where classes of two sources share a name, with the source."""
     names = list(dataset.class_names)
     return [f"{name} ({dataset.class_info[class_id]['source']})" if names.count(name) > 1 else name
             for class_id, name in enumerate(names)]
 
 
-def detections_of(dataset, image_id, result):
+def boxes_of(result: DetectionResult) -> Array:
+    """Boxes `[N, 4]` of one result: the sub-pixel `boxes` where it has them, else `rois`."""
+    return np.asarray(result["boxes"] if "boxes" in result else result["rois"]).reshape(-1, 4)
+
+
+def detections_of(dataset: Dataset, image_id: int, result: DetectionResult | None
+                  ) -> tuple[FloatArray, IntArray, FloatArray]:
     """Boxes float64 `[N, 4]`, class ids int `[N]` and scores float64 `[N]` of one result, checked.
 
-    None stands for no detections. Classes that the image's source has no labels for are left out:
-    nobody can tell whether they are right.
+    None means no detections. Classes that the image's source has no labels for are left out:
+    whether they are right cannot be decided.
+
+    Raises:
+        ValueError: as of `evaluate_detections`, or the arrays differ in length.
     """
     if result is None:
         return np.zeros((0, 4)), np.zeros(0, int), np.zeros(0)
-    boxes = np.asarray(result["boxes"] if "boxes" in result else result["rois"], float)
-    boxes = boxes.reshape(-1, 4)
+    boxes = boxes_of(result).astype(float)
     class_ids, scores = np.asarray(result["class_ids"], int), np.asarray(result["scores"], float)
     if not len(boxes) == len(class_ids) == len(scores):
         raise ValueError(f"The result of image {image_id} has {len(boxes)} boxes, "
                          f"{len(class_ids)} class ids and {len(scores)} scores.")
     if not np.isfinite(boxes).all() or not np.isfinite(scores).all():
-        raise ValueError(f"The result of image {image_id} has a box or score that is no number.")
+        raise ValueError(f"The result of image {image_id} has a box or score that is NaN or "
+                         "infinite.")
     unknown = class_ids[(class_ids < 1) | (class_ids >= dataset.num_classes)]
     if len(unknown):
         raise ValueError(f"The result of image {image_id} has class id {unknown[0]}; those of the "
@@ -191,8 +235,8 @@ def detections_of(dataset, image_id, result):
     return boxes[labelled], class_ids[labelled], scores[labelled]
 
 
-def _truth(dataset, image_ids):
-    rows = []
+def _truth(dataset: Dataset, image_ids: Sequence[int]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
     for image_id in image_ids:
         boxes, class_ids = dataset.load_boxes(image_id)
         for box, class_id in zip(np.asarray(boxes, float), class_ids, strict=True):
@@ -201,12 +245,12 @@ def _truth(dataset, image_ids):
     return rows
 
 
-def _found(dataset, results, image_ids):
+def _found(dataset: Dataset, results: Results, image_ids: Sequence[int]) -> list[dict[str, Any]]:
     unknown = set(results) - set(map(int, dataset.image_ids))
     if unknown:
         raise KeyError(f"results hold image id {min(unknown)!r}, which the data set does not have; "
                        "they must be its internal image ids.")
-    rows = []
+    rows: list[dict[str, Any]] = []
     for image_id in image_ids:
         for box, class_id, score in zip(
                 *detections_of(dataset, image_id, results.get(image_id)), strict=True):
@@ -215,26 +259,28 @@ def _found(dataset, results, image_ids):
     return rows
 
 
-def _annotation(image_id, class_id, box, index, **more):
+def _annotation(image_id: int, class_id: int, box: FloatArray, index: int, **more: float
+                ) -> dict[str, Any]:
     bbox = _xywh(box)
     # ids start at 1: pycocotools reads 0 as "no match"
     return {"id": index + 1, "image_id": image_id, "category_id": class_id, "bbox": bbox,
             "area": bbox[2] * bbox[3], **more}
 
 
-def _xywh(box):
+def _xywh(box: FloatArray) -> list[float]:
     y1, x1, y2, x2 = (float(side) for side in box)
     return [x1, y1, x2 - x1, y2 - y1]
 
 
-def _coco(images, categories, annotations):
+def _coco(images: list[dict[str, Any]], categories: list[dict[str, Any]],
+          annotations: list[dict[str, Any]]) -> COCO:
     coco = COCO()
     coco.dataset = {"images": images, "categories": categories, "annotations": annotations}
     coco.createIndex()
     return coco
 
 
-def _summary(evaluation):
+def _summary(evaluation: COCOeval) -> dict[str, float | None]:
     areas = {label: index for index, label in enumerate(evaluation.params.areaRngLbl)}
     precision = evaluation.eval["precision"][..., -1]  # [IoU, recall, class, area]
     everything = precision[..., areas["all"]]
@@ -249,7 +295,7 @@ def _summary(evaluation):
     }
 
 
-def _per_class(evaluation, dataset):
+def _per_class(evaluation: COCOeval, dataset: Dataset) -> dict[str, dict[str, Any]]:
     precision = evaluation.eval["precision"][..., 0, -1]  # [IoU, recall, class]
     figures, labels = {}, class_labels(dataset)
     for index, class_id in enumerate(evaluation.params.catIds):
@@ -262,11 +308,13 @@ def _per_class(evaluation, dataset):
     return figures
 
 
-def _threshold(evaluation, iou):
+def _threshold(evaluation: COCOeval, iou: float) -> int:
+    """Index of an IoU threshold; compared within a tolerance, as they are sums of 0.05."""
     return int(np.argmin(np.abs(evaluation.params.iouThrs - iou)))
 
 
-def _mean(values):
+def _mean(values: FloatArray) -> float | None:
+    """The mean where pycocotools has a value (it writes -1 where nothing is to be found)."""
     defined = values[values > -1]
-    # pycocotools keeps clear of 0/0 by an epsilon, which makes 1 into 0.9999999999999998
+    # pycocotools adds an epsilon to divisors, which makes 1 into 0.9999999999999998
     return round(float(np.mean(defined)), 10) if defined.size else None

@@ -1,18 +1,85 @@
-"""Detections of one image against its truth: matching, average precision, recall.
+"""Detections of one image against its objects: matching, average precision, recall.
 
 Boxes are `(y1, x1, y2, x2)` with `(y2, x2)` outside, all in one unit (pixels or normalized); class
 ids are integers, negative for a crowd region. Rows of zeros are padding and are dropped.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from frcnn.arrays import Array, ArrayLike, BoolArray, FloatArray, IntArray
 from frcnn.geometry.boxes import compute_overlaps
 
-COCO_IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)
+IOU_THRESHOLD = 0.5  # of AP50, and of all matching unless another one is given
+COCO_IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of AP
 
 
-def compute_matches(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores,
-                    iou_threshold=0.5, score_threshold=0.0):
+@dataclass(frozen=True)
+class ImageMatches:
+    """Objects and detections of one image, and which of them belong together.
+
+    Attributes:
+        gt_boxes: `[G, 4]`, the objects without padding.
+        gt_class_ids: `[G]` int, negative for a crowd region.
+        boxes: `[P, 4]`, the detections that count, without padding, best score first.
+        class_ids: `[P]` int.
+        scores: `[P]` float.
+        overlaps: `[P, G]` float, IoU of each detection with each object.
+        gt_match: `[G]` int, the detection that matches the object, or -1.
+        pred_match: `[P]` int, the object of the same class that the detection matches, or -1.
+        confused_with: `[P]` int, for a detection without a match the object of another class that
+            it covers, or -1.
+        in_crowd: `[P]` bool, whether the detection is inside a crowd region of its class.
+    """
+
+    gt_boxes: FloatArray
+    gt_class_ids: IntArray
+    boxes: FloatArray
+    class_ids: IntArray
+    scores: FloatArray
+    overlaps: FloatArray
+    gt_match: IntArray
+    pred_match: IntArray
+    confused_with: IntArray
+    in_crowd: BoolArray
+
+
+def match_image(gt_boxes: ArrayLike, gt_class_ids: ArrayLike, pred_boxes: ArrayLike,
+                pred_class_ids: ArrayLike, pred_scores: ArrayLike,
+                iou_threshold: float = IOU_THRESHOLD,
+                score_threshold: float = 0.0) -> ImageMatches:
+    """Matches the detections of one image with its objects, first within classes, then across.
+
+    Args:
+        gt_boxes: `[G, 4]`; padding is dropped.
+        gt_class_ids: `[G]` int, negative for a crowd region.
+        pred_boxes: `[P, 4]`; padding is dropped.
+        pred_class_ids: `[P]` int.
+        pred_scores: `[P]` float.
+        iou_threshold: least IoU of a match, and least share of a detection inside a crowd region.
+        score_threshold: detections with a lower score are dropped.
+
+    Returns:
+        ImageMatches.
+    """
+    gt_boxes, gt_class_ids = _drop_padding(gt_boxes, np.asarray(gt_class_ids, int))
+    boxes, class_ids, scores = _sort_by_score(pred_boxes, np.asarray(pred_class_ids, int),
+                                              np.asarray(pred_scores, float))
+    count = np.count_nonzero(scores >= score_threshold)
+    boxes, class_ids, scores = boxes[:count], class_ids[:count], scores[:count]
+    gt_match, pred_match, overlaps = compute_matches(gt_boxes, gt_class_ids, boxes, class_ids,
+                                                     scores, iou_threshold)
+    confused_with = match_leftovers(gt_match, pred_match, overlaps, gt_class_ids, iou_threshold)
+    in_crowd = inside_crowd(gt_boxes, gt_class_ids, boxes, class_ids, scores, iou_threshold)
+    return ImageMatches(gt_boxes, gt_class_ids, boxes, class_ids, scores, overlaps,
+                        gt_match.astype(int), pred_match.astype(int), confused_with, in_crowd)
+
+
+def compute_matches(gt_boxes: ArrayLike, gt_class_ids: ArrayLike, pred_boxes: ArrayLike,
+                    pred_class_ids: ArrayLike, pred_scores: ArrayLike,
+                    iou_threshold: float = IOU_THRESHOLD, score_threshold: float = 0.0
+                    ) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Gives each detection, best score first, the free object of its class that it overlaps most.
 
     The reference compares `score_threshold` with the IoU, where it has no effect below
@@ -20,7 +87,7 @@ def compute_matches(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_sco
 
     Args:
         gt_boxes: `[G, 4]`; padding is dropped.
-        gt_class_ids: `[G]` int; a negative one, a crowd's, is never matched.
+        gt_class_ids: `[G]` int; a negative one, a crowd region's, is never matched.
         pred_boxes: `[P, 4]`; padding is dropped.
         pred_class_ids: `[P]` int.
         pred_scores: `[P]` float.
@@ -48,29 +115,32 @@ def compute_matches(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_sco
     return gt_match, pred_match, overlaps
 
 
-def compute_ap(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores, iou_threshold=0.5):
+def compute_ap(gt_boxes: ArrayLike, gt_class_ids: ArrayLike, pred_boxes: ArrayLike,
+               pred_class_ids: ArrayLike, pred_scores: ArrayLike,
+               iou_threshold: float = IOU_THRESHOLD
+               ) -> tuple[float, FloatArray, FloatArray, FloatArray]:
     """Average precision of one image, all classes in one ranking: the area under the envelope.
 
-    Unlike the reference, a crowd region is no object to be found, and an unmatched detection of its
-    class that lies in it (by `iou_threshold` of the detection's own area, as COCO counts) is
-    neither a hit nor false; without crowds the figures are the same. An image without objects has
-    no AP: average with `np.nanmean`.
+    Unlike the reference, a crowd region is not an object to be found, and an unmatched detection of
+    its class inside it (by `iou_threshold` of the detection's own area, as COCO counts) is neither
+    a hit nor false; without crowd regions the figures are the same. An image without objects has no
+    AP: average with `np.nanmean`.
 
     Args: as of `compute_matches`.
 
     Returns:
-        mAP: float from 0 to 1, or NaN when there is no object (a crowd is none).
+        mAP: float from 0 to 1, or NaN when there is no object (a crowd region is none).
         precisions: `[P'' + 2]` float, the envelope, for the detections best first, between
             sentinels; it never rises.
         recalls: `[P'' + 2]` float, the same way, from 0 to 1.
-        overlaps: `[P', G']` float, as of `compute_matches`, with the crowds.
+        overlaps: `[P', G']` float, as of `compute_matches`, with the crowd regions.
     """
     _, pred_match, overlaps = compute_matches(
         gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores, iou_threshold)
-    kept = ~lies_in_crowd(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores,
-                           iou_threshold) | (pred_match >= 0)
+    kept = ~inside_crowd(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores,
+                         iou_threshold) | (pred_match >= 0)
     hits = np.cumsum(pred_match[kept] >= 0)
-    objects = np.count_nonzero(_drop_padding(gt_boxes, gt_class_ids)[1] > 0)
+    objects = int(np.count_nonzero(_drop_padding(gt_boxes, gt_class_ids)[1] > 0))
 
     precisions = np.concatenate([[0], hits / np.arange(1, len(hits) + 1), [0]])
     recalls = np.concatenate([[0], hits / max(objects, 1), [1]])
@@ -80,8 +150,10 @@ def compute_ap(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores, 
     return average, precisions, recalls, overlaps
 
 
-def compute_ap_range(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores,
-                     iou_thresholds=None, verbose=0):
+def compute_ap_range(gt_boxes: ArrayLike, gt_class_ids: ArrayLike, pred_boxes: ArrayLike,
+                     pred_class_ids: ArrayLike, pred_scores: ArrayLike,
+                     iou_thresholds: ArrayLike | None = None,
+                     verbose: int = 0) -> float:
     """Mean of `compute_ap` over IoU thresholds, 0.5 to 0.95 in steps of 0.05 unless given.
 
     With `verbose` it prints the AP at each threshold and the mean; silent by default.
@@ -103,8 +175,9 @@ def compute_ap_range(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_sc
     return mean
 
 
-def compute_recall(pred_boxes, gt_boxes, iou):
-    """Share of the objects found by boxes, classes aside; for proposals.
+def compute_recall(pred_boxes: ArrayLike, gt_boxes: ArrayLike, iou: float
+                   ) -> tuple[float, IntArray]:
+    """Share of the objects that boxes find, whatever the class; for proposals.
 
     A box finds the object that it overlaps most, if by at least `iou`, and no other.
 
@@ -126,16 +199,17 @@ def compute_recall(pred_boxes, gt_boxes, iou):
     return len(found) / len(gt_boxes), positive_ids
 
 
-def match_leftovers(gt_match, pred_match, overlaps, gt_class_ids, iou_threshold=0.5):
-    """Pairs detections and objects that `compute_matches` left single, across classes.
+def match_leftovers(gt_match: Array, pred_match: Array, overlaps: FloatArray,
+                    gt_class_ids: ArrayLike, iou_threshold: float = IOU_THRESHOLD) -> IntArray:
+    """Pairs detections and objects that `compute_matches` left unmatched, across classes.
 
     Args:
         gt_match, pred_match, overlaps: as `compute_matches` gives them.
-        gt_class_ids: `[G']` int; crowds are left out.
+        gt_class_ids: `[G']` int; crowd regions are left out.
         iou_threshold: least IoU of a pair.
 
     Returns:
-        `[P']` int, the object that a single detection lies on, or -1.
+        `[P']` int, the object that an unmatched detection covers, or -1.
     """
     free = (gt_match < 0) & (np.asarray(gt_class_ids) > 0)
     partner = np.full(len(pred_match), -1)
@@ -147,26 +221,9 @@ def match_leftovers(gt_match, pred_match, overlaps, gt_class_ids, iou_threshold=
     return partner
 
 
-def _drop_padding(boxes, *columns):
-    boxes = np.asarray(boxes).reshape(-1, 4)
-    real = np.any(boxes != 0, axis=1)
-    return (boxes[real], *(np.asarray(column)[: len(real)][real] for column in columns))
-
-
-def _sort_by_score(boxes, class_ids, scores):
-    boxes, class_ids, scores = _drop_padding(boxes, class_ids, scores)
-    order = np.argsort(-scores, kind="stable")
-    return boxes[order], class_ids[order], scores[order]
-
-
-def _overlaps(boxes1, boxes2):
-    if not len(boxes1) or not len(boxes2):
-        return np.zeros((len(boxes1), len(boxes2)))
-    return compute_overlaps(boxes1, boxes2)
-
-
-def lies_in_crowd(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores, threshold):
-    """Tells the detections that lie in a crowd region of their class, as COCO counts it.
+def inside_crowd(gt_boxes: ArrayLike, gt_class_ids: ArrayLike, pred_boxes: ArrayLike,
+                 pred_class_ids: ArrayLike, pred_scores: ArrayLike, threshold: float) -> BoolArray:
+    """Which detections are inside a crowd region of their class, as COCO counts it.
 
     Args: as of `compute_matches`; `threshold` is the least share of the detection's own area.
 
@@ -182,3 +239,22 @@ def lies_in_crowd(gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_score
     area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)[:, None]
     inside = (shared >= threshold * area) & (class_ids[:, None] == crowd_ids[None, :])
     return inside.any(axis=1)
+
+
+def _drop_padding(boxes: ArrayLike, *columns: ArrayLike) -> tuple[Array, ...]:
+    boxes = np.asarray(boxes).reshape(-1, 4)
+    real = np.any(boxes != 0, axis=1)
+    return (boxes[real], *(np.asarray(column)[: len(real)][real] for column in columns))
+
+
+def _sort_by_score(boxes: ArrayLike, class_ids: ArrayLike, scores: ArrayLike
+                   ) -> tuple[Array, ...]:
+    boxes, class_ids, scores = _drop_padding(boxes, class_ids, scores)
+    order = np.argsort(-scores, kind="stable")
+    return boxes[order], class_ids[order], scores[order]
+
+
+def _overlaps(boxes1: Array, boxes2: Array) -> FloatArray:
+    if not len(boxes1) or not len(boxes2):
+        return np.zeros((len(boxes1), len(boxes2)))
+    return compute_overlaps(boxes1, boxes2)
