@@ -1,11 +1,12 @@
-"""Every picture and plot: images with boxes, matches, curves, tables.
+"""Pictures and plots: images with boxes, matches, curves, tables.
 
-The rooms: `canvas` (figures, colours, labels), `pictures` (what is drawn on images),
-`differences` (truth against detections), `plots` (curves, matrices, histograms), `tables` (rows as
-HTML or text). This face only hands their names on; nothing here loads Keras.
+Modules: `canvas` (figures, colors, labels), `pictures` (boxes on images), `differences` (truth
+against detections), `plots` (curves, matrices, histograms), `tables` (rows as HTML or text).
+Nothing here loads Keras.
 
-What draws one picture takes `ax`, makes one if there is none, and returns it. Without a display or
-a notebook, figures stay out of pyplot, so that they vanish with the last reference to them.
+Functions that draw one picture take `ax`, make one if there is none, and return it. Without a
+display or a notebook, figures are not registered with pyplot, so that they are freed with the last
+reference to them.
 """
 
 from frcnn.visualize.canvas import class_color, random_colors, save_figure

@@ -1,31 +1,44 @@
-"""Figures, colours, boxes and labels: what the pictures are made of."""
+"""Figures, colors, boxes and labels: the parts of all pictures."""
 
 import colorsys
 import math
 import random
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
 
+from frcnn.arrays import Array, ArrayLike, FloatArray, Image
 from frcnn.files import replacing
 
-# Saturated and rather dark: they stand out on bright micrographs and carry white text.
+# Saturated and rather dark: visible on bright micrographs, and legible under white text.
 PALETTE = ("#d81e1e", "#1259c3", "#0b7d3b", "#9a2fc2", "#c95a00", "#00808a", "#c2126f",
            "#6b4a12", "#4038d0", "#5c7a00", "#8c0f3a", "#3f5566")
 NEUTRAL = "#555555"
 MARGIN = 0.35  # inches around the axes of a figure made here
-FINEST = 10  # pixels of an image in an inch, at least: a thumbnail does not fill a whole screen
+MIN_PIXELS_PER_INCH = 10  # of an image, so that a thumbnail does not fill the screen
 _FILE_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 
 
-def class_color(class_id):
-    """The colour of a class, the same in every picture: hex str; a crowd's is its class's."""
+class LegendEntry(NamedTuple):
+    """A line of a legend: color, text and line style."""
+
+    color: str
+    text: str
+    style: str
+
+
+def class_color(class_id: int) -> str:
+    """The color of a class, the same in every picture: hex str; a crowd region has its class's."""
     index = abs(int(class_id)) - 1
     if index < 0:
         return NEUTRAL
@@ -34,8 +47,9 @@ def class_color(class_id):
     return matplotlib.colors.to_hex(colorsys.hsv_to_rgb(index * 0.618034 % 1, 0.9, 0.7))
 
 
-def random_colors(N, bright=True, seed=None):
-    """N distinct colours in random order: hues evenly apart, as a list of (r, g, b) from 0 to 1."""
+def random_colors(N: int, bright: bool = True, seed: int | None = None
+                  ) -> list[tuple[float, float, float]]:
+    """N distinct colors in random order: hues evenly apart, as a list of (r, g, b) from 0 to 1."""
     value = 1.0 if bright else 0.7
     colors = [colorsys.hsv_to_rgb(index / N, 1, value) for index in range(N)]
     random.Random(seed).shuffle(colors)
@@ -45,26 +59,26 @@ def random_colors(N, bright=True, seed=None):
 # --- figures --------------------------------------------------------------------------------
 
 
-def new_figure(figsize):
-    """A figure that shows itself in a notebook or window, where there is one.
+def new_figure(figsize: tuple[float, float]) -> Figure:
+    """A figure; pyplot manages it in a notebook or where there are windows, to display it.
 
-    Anywhere else it stays out of pyplot's list, which would keep it alive.
+    Elsewhere it is not registered with pyplot, which would keep it in memory.
     """
     if _in_notebook() or _has_windows():
         from matplotlib import pyplot
 
         return pyplot.figure(figsize=figsize)
     figure = Figure(figsize=figsize)
-    FigureCanvasAgg(figure)  # a bare figure makes itself a renderer for each text it measures
+    FigureCanvasAgg(figure)  # without a canvas a figure makes a renderer for each text it measures
     return figure
 
 
-def new_axes(figsize, ax=None):
+def new_axes(figsize: tuple[float, float], ax: Axes | None = None) -> Axes:
     """`ax`, or the only axes of a new figure."""
     return ax if ax is not None else new_figure(figsize).add_subplot()
 
 
-def show_if_window(made):
+def show_if_window(made: bool) -> None:
     """Opens the window of a figure made here; does nothing without a display or in a notebook."""
     if made and _has_windows() and not matplotlib.is_interactive():
         from matplotlib import pyplot
@@ -72,19 +86,22 @@ def show_if_window(made):
         pyplot.show()
 
 
-def save_figure(ax_or_fig, path, dpi=100):
+def save_figure(ax_or_fig: Axes | Figure, path: str | Path, dpi: float = 100) -> Path:
     """Writes a figure, or the figure of an axes, as an image file.
 
     Args:
         ax_or_fig: Axes or Figure.
-        path: file to write, its kind by the ending (`.png`); replaced only once it is whole. Its
-            folder is made if missing.
+        path: file to write, its format by the suffix (`.png`); written atomically. Its folder is
+            made if missing.
         dpi: pixels an inch.
 
     Returns:
         Path of the file.
+
+    Raises:
+        ValueError: Matplotlib does not write the format.
     """
-    figure = ax_or_fig.figure.figure  # of a figure: itself; of axes: the outermost
+    figure = _outermost_figure(ax_or_fig)
     path = Path(path)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=dpi, bbox_inches="tight", pad_inches=0.1,
@@ -92,12 +109,19 @@ def save_figure(ax_or_fig, path, dpi=100):
     return path
 
 
-def _in_notebook():
+def _outermost_figure(artist: Axes | Figure) -> Figure:
+    """The figure of axes that may be in a subfigure; a figure is returned as it is."""
+    figure = artist.figure
+    assert figure is not None  # axes have a figure from the start
+    return figure.figure
+
+
+def _in_notebook() -> bool:
     return in_jupyter() and matplotlib.get_backend().lower() not in _FILE_BACKENDS
 
 
-def _has_windows():
-    """Whether somebody is there to look at windows: a prompt, or a script that uses pyplot."""
+def _has_windows() -> bool:
+    """Whether figures can be shown in windows: at a prompt, or in a script that uses pyplot."""
     if in_jupyter() or not ("matplotlib.pyplot" in sys.modules or hasattr(sys, "ps1")):
         return False
     return matplotlib.get_backend().lower() not in _FILE_BACKENDS
@@ -106,25 +130,26 @@ def _has_windows():
 # --- images ---------------------------------------------------------------------------------
 
 
-def image_axes(image, figsize, ax=None):
+def image_axes(image: Image, figsize: tuple[float, float], ax: Axes | None = None) -> Axes:
     """Axes for one image: `ax`, or a new figure of the image's proportions within `figsize`.
 
-    The figure of a tiny image is smaller, so that its labels are not lost among its pixels.
+    The figure of a tiny image is smaller, so that labels are not small beside its pixels.
     """
     if ax is not None:
         return ax
     height, width = np.shape(image)[:2]
-    scale = min((figsize[0] - 2 * MARGIN) / width, (figsize[1] - 2 * MARGIN) / height, 1 / FINEST)
+    scale = min((figsize[0] - 2 * MARGIN) / width, (figsize[1] - 2 * MARGIN) / height,
+                1 / MIN_PIXELS_PER_INCH)
     size = (width * scale + 2 * MARGIN, height * scale + 2 * MARGIN)
     figure = new_figure(size)
-    return figure.add_axes([MARGIN / size[0], MARGIN / size[1],
-                            1 - 2 * MARGIN / size[0], 1 - 2 * MARGIN / size[1]])
+    return figure.add_axes((MARGIN / size[0], MARGIN / size[1],
+                            1 - 2 * MARGIN / size[0], 1 - 2 * MARGIN / size[1]))
 
 
-def show_image(ax, image, title="", **options):
+def show_image(ax: Axes, image: Image, title: str = "", **options: Any) -> None:
     """Draws an image so that box coordinates are its pixels' edges: (0, 0) is the outer corner."""
     image = np.asarray(image)
-    if image.ndim == 3 and image.shape[2] != 3:  # of more channels, those that a screen can show
+    if image.ndim == 3 and image.shape[2] != 3:  # the channels that can be displayed
         image = image[:, :, :3] if image.shape[2] > 3 else image[:, :, 0]
     if image.ndim == 2:
         options.setdefault("cmap", "gray")
@@ -138,14 +163,14 @@ def show_image(ax, image, title="", **options):
         _shorten(ax.set_title(plain(title), fontsize=11, pad=5), ax)
 
 
-def _shorten(title, ax):
+def _shorten(title: Text, ax: Axes) -> None:
     """Makes a title as narrow as its axes: in smaller type, then with "…" for its middle."""
-    def excess():
-        return title.get_window_extent().width / room
+    def excess() -> float:
+        return title.get_window_extent().width / width
 
     ax.apply_aspect()
-    text, room = title.get_text(), ax.get_window_extent().width
-    size = title.get_fontsize()
+    text, width = title.get_text(), ax.get_window_extent().width
+    size = float(title.get_fontsize())
     title.set_fontsize(float(np.clip(0.97 * size / excess(), 8, size)))
     kept = len(text)
     while excess() > 1 and kept > 8:
@@ -156,33 +181,35 @@ def _shorten(title, ax):
 # --- boxes and labels -----------------------------------------------------------------------
 
 
-class Brush:
-    """Draws boxes and labels on an axes that shows an image, sized for how many there will be.
+class Annotator:
+    """Draws boxes and labels on axes that show an image, sized by how many there will be.
 
-    Draw all boxes, then the labels: they stay inside the image and, where there is room, off one
-    another and off the objects.
+    Draw all boxes, then the labels: they stay inside the image and, where there is space, clear of
+    one another and of the objects.
 
     Args:
         ax: axes prepared by `show_image`.
         count: number of boxes to come.
     """
 
-    def __init__(self, ax, count):
+    def __init__(self, ax: Axes, count: int) -> None:
         self.ax = ax
         ax.apply_aspect()
-        extent, dots = ax.get_window_extent(), ax.figure.figure.dpi / 72
-        room = math.sqrt(extent.width * extent.height / max(count, 1)) / dots
-        self.linewidth = float(np.clip(room / 50, 0.7, 1.8))
-        # A large figure is looked at from afar, or scaled down: its labels may be larger.
+        extent, dots = ax.get_window_extent(), _outermost_figure(ax).dpi / 72
+        spacing = math.sqrt(extent.width * extent.height / max(count, 1)) / dots
+        self.linewidth = float(np.clip(spacing / 50, 0.7, 1.8))
+        # A large figure is usually scaled down for display, so its labels may be larger.
         side = max(extent.width, extent.height) / dots
-        self.fontsize = float(np.clip(room / 8, 5, np.clip(side / 90, 9, 12)))
+        self.fontsize = float(np.clip(spacing / 8, 5, np.clip(side / 90, 9, 12)))
         self._right, self._bottom = ax.get_xlim()[1], ax.get_ylim()[0]
         # image pixels of one dot of the figure, down and across
         self._dot = np.array([self._bottom / extent.height, self._right / extent.width])
         self._pad = dots * self._dot  # one point
-        self._objects, self._labels = [], []
+        self._objects: list[tuple[float, ...]] = []
+        self._labels: list[tuple[float, ...]] = []
 
-    def box(self, box, color, style="solid", alpha=1.0, linewidth=None):
+    def box(self, box: Array, color: Any, style: str = "solid", alpha: float = 1.0,
+            linewidth: float | None = None) -> Rectangle:
         """Adds the outline of `box` [4] in pixels; returns the Rectangle."""
         y1, x1, y2, x2 = (float(side) for side in box)
         linewidth = linewidth or self.linewidth
@@ -193,25 +220,26 @@ class Brush:
         if style != "dotted":
             self._objects.append((y1, x1, y2, x2))
         self.ax.add_patch(outline)
-        # An outline on the image's rim is seen in full; what lies outside the image is not.
+        # An outline on the image's border is drawn in full; what is outside the image is clipped.
         inside = min(y1, x1) >= -1 and y2 <= self._bottom + 1 and x2 <= self._right + 1
         outline.set_clip_on(not inside)
         return outline
 
-    def label(self, box, text, color, alpha=0.85):
-        """Adds a label to `box` [4] in pixels, above it if there is room; returns the Text."""
+    def label(self, box: Array, text: str, color: Any, alpha: float = 0.85) -> Text:
+        """Adds a label to `box` [4] in pixels, above it if there is space; returns the Text."""
         label = self.ax.text(
-            0, 0, plain(text), color=_ink(color), fontsize=self.fontsize, va="top", ha="left",
+            0, 0, plain(text), color=_text_color(color), fontsize=self.fontsize,
+            va="top", ha="left",
             bbox={"facecolor": color, "alpha": alpha, "pad": 1, "linewidth": 0}, zorder=3)
-        extent = label.get_window_extent()  # without the padding, which is known only when drawn
+        extent = label.get_window_extent()  # without the padding, which is added when drawn
         height, width = np.array([extent.height, extent.width]) * self._dot + 2 * self._pad
         y, x = self._place([float(side) for side in box], height, width)
         self._labels.append((y, x, y + height, x + width))
         label.set_position((x + self._pad[1], y + self._pad[0]))
         return label
 
-    def _place(self, box, height, width):
-        """The first spot at a box that hides nothing, or the one that hides least."""
+    def _place(self, box: list[float], height: float, width: float) -> FloatArray:
+        """The first position at a box that hides nothing, or the one that hides least: (y, x)."""
         y1, x1, y2, x2 = box
         spots = np.array([(y1 - height, x1), (y1 - height, x2 - width), (y2, x1),
                           (y2, x2 - width), (y1, x2), (y1, x1 - width), (y1, x1),
@@ -219,7 +247,7 @@ class Brush:
         low = np.minimum(np.maximum(spots, 0),
                          [max(self._bottom - height, 0), max(self._right - width, 0)])
         places = np.concatenate([low, low + [height, width]], axis=1)
-        # A label over a label is worse than one over the rim of a cell; large objects bear it.
+        # A label over a label is worse than one over a small object; over a large one it is fine.
         hidden = 5 * _shared(places, self._labels).sum(axis=1)
         objects = np.array(self._objects or [(0, 0, 0, 0)])
         small = np.prod(objects[:, 2:] - objects[:, :2], axis=1) < 40 * height * width
@@ -227,7 +255,7 @@ class Brush:
         return low[np.argmin(hidden)]
 
 
-def _shared(boxes1, boxes2):
+def _shared(boxes1: Array, boxes2: ArrayLike) -> FloatArray:
     """Areas that boxes `[N, 4]` share with boxes `[M, 4]`: `[N, M]`."""
     boxes1, boxes2 = boxes1[:, None], np.reshape(boxes2, (1, -1, 4))
     sides = np.minimum(boxes1[..., 2:], boxes2[..., 2:]) \
@@ -235,29 +263,28 @@ def _shared(boxes1, boxes2):
     return np.prod(np.maximum(sides, 0), axis=2)
 
 
-def plain(text):
-    """A text as it is: Matplotlib takes what stands between two dollar signs for a formula."""
+def plain(text: str) -> str:
+    """A text without formulas: Matplotlib would typeset what is between two dollar signs."""
     return text.replace("$", r"\$")
 
 
-def _ink(color):
-    """Black or white, whichever reads better on a colour."""
+def _text_color(color: Any) -> str:
+    """Black or white, whichever has more contrast with a color."""
     red, green, blue = matplotlib.colors.to_rgb(color)
     return "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.6 else "white"
 
 
-def add_legend(ax, entries):
-    """A legend in a row below the axes; `entries` are (colour, text, line style)."""
+def add_legend(ax: Axes, entries: Sequence[LegendEntry]) -> None:
+    """A legend in a row below the axes."""
     handles = [Patch(facecolor="none" if style != "solid" else color, edgecolor=color,
-                     label=plain(text),
-                     linestyle=style) for color, text, style in entries]
+                     label=plain(text), linestyle=style) for color, text, style in entries]
     if handles:
         ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.005),
                   ncol=min(len(handles), 8), frameon=False, fontsize=9, handlelength=1.2,
                   columnspacing=1.4, borderaxespad=0.2)
 
 
-def in_jupyter():
+def in_jupyter() -> bool:
     """Whether this runs in an IPython kernel, which shows HTML."""
     shell = sys.modules.get("IPython")
     return shell is not None and getattr(shell.get_ipython(), "kernel", None) is not None

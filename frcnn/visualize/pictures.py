@@ -1,11 +1,28 @@
 """Pictures on images: instances, boxes before and after refinement, grids of images."""
 
+from collections.abc import Iterator, Sequence
+from typing import Any
+
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from frcnn.arrays import (
+    Array,
+    ArrayLike,
+    Boxes,
+    ClassIds,
+    DetectionResult,
+    FloatArray,
+    Image,
+    IntArray,
+)
+from frcnn.evaluate.coco import boxes_of
 from frcnn.visualize.canvas import (
     NEUTRAL,
-    Brush,
+    Annotator,
+    LegendEntry,
     add_legend,
     class_color,
     image_axes,
@@ -16,17 +33,18 @@ from frcnn.visualize.canvas import (
 )
 
 CROWD = " (crowd)"
-# inches: across an image of a grid, above it, between two
+# Inches: width of an image of a grid, space above it for a title, space between two.
 PANEL, TITLE, GAP = 4.0, 0.35, 0.2
-LEGEND_FROM = 50  # with as many objects, class colours are explained below the image
+LEGEND_FROM = 50  # with as many objects or more, a legend explains the class colors
 
 
-def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolation=None):
+def display_images(images: Sequence[Image], titles: Sequence[str] | None = None, cols: int = 4,
+                   cmap: Any = None, norm: Any = None, interpolation: str | None = None) -> Figure:
     """Images side by side, `cols` in a row.
 
     Args:
         images: `[H, W, 3]` or `[H, W]` arrays, of any sizes.
-        titles: str for each, or None.
+        titles: a str an image, or None.
         cols: images in a row.
         cmap, norm, interpolation: as of `Axes.imshow`.
 
@@ -44,31 +62,35 @@ def display_images(images, titles=None, cols=4, cmap=None, norm=None, interpolat
     for index, (image, title) in enumerate(zip(images, titles, strict=True)):
         row, column = divmod(index, cols)
         ax = panel(figure, column * (PANEL + GAP), sum(heights[:row]) + TITLE, PANEL,
-                    heights[row] - TITLE)
+                   heights[row] - TITLE)
         ax.set_anchor("N")
         show_image(ax, image, str(title), **options)
     show_if_window(True)
     return figure
 
 
-def display_instances(image, boxes, class_ids, class_names, scores=None, title="",
-                      figsize=(16, 16), ax=None, *, captions=None, colors=None, styles=None,
-                      legend=None):
-    """An image with its objects: boxes in the colour of their class, names and scores.
+def display_instances(image: Image, boxes: ArrayLike, class_ids: ArrayLike,
+                      class_names: Sequence[str], scores: ArrayLike | None = None,
+                      title: str = "", figsize: tuple[float, float] = (16, 16),
+                      ax: Axes | None = None, *, captions: Sequence[str | None] | None = None,
+                      colors: Sequence[Any] | None = None,
+                      styles: Sequence[str] | Array | None = None,
+                      legend: bool | None = None) -> Axes:
+    """An image with its objects: boxes in the color of their class, names and scores.
 
     Args:
         image: `[H, W, 3]`.
         boxes: `[N, 4]` `(y1, x1, y2, x2)` in pixels of the image.
-        class_ids: `[N]` int; a negative one is a crowd's, drawn dotted.
-        class_names: names by class id, with the background's.
+        class_ids: `[N]` int; a negative one is a crowd region's, drawn dotted.
+        class_names: names by class id, the background's included.
         scores: `[N]` float, or None.
         title: str above the image.
         figsize: inches that a new figure may take; it has the image's proportions.
         ax: axes to draw on, or None for a new figure.
-        captions: `[N]` str in place of name and score; an empty one is left out.
-        colors: `[N]` colours in place of the classes'.
-        styles: `[N]` line styles in place of solid, and dotted for a crowd.
-        legend: whether to name the classes below the image; None does where there are many objects.
+        captions: `[N]` str in place of name and score; an empty one or None is left out.
+        colors: `[N]` colors in place of the classes'.
+        styles: `[N]` line styles in place of solid, and dotted for a crowd region.
+        legend: whether to name the classes below the image; None: only with many objects.
 
     Returns:
         Axes.
@@ -76,25 +98,28 @@ def display_instances(image, boxes, class_ids, class_names, scores=None, title="
     boxes, class_ids = np.asarray(boxes).reshape(-1, 4), np.asarray(class_ids, int)
     made, ax = ax is None, image_axes(image, figsize, ax)
     show_image(ax, image, title)
-    brush = Brush(ax, len(boxes))
+    annotator = Annotator(ax, len(boxes))
     if captions is None:
-        captions = [caption(class_names, class_id, None if scores is None else scores[i])
+        shown = [None] * len(boxes) if scores is None else np.asarray(scores)
+        captions = [caption(class_names, class_id, shown[i])
                     for i, class_id in enumerate(class_ids)]
     colors = [class_color(class_id) for class_id in class_ids] if colors is None else colors
     if styles is None:
-        styles = np.where(class_ids < 0, "dotted", "solid")
+        styles = ["dotted" if class_id < 0 else "solid" for class_id in class_ids]
     for box, color, style in zip(boxes, colors, styles, strict=True):
-        brush.box(box, color, style)
+        annotator.box(box, color, style)
     for box, text, color in _joined(boxes, captions, colors):
-        brush.label(box, text, color)
+        annotator.label(box, text, color)
     if legend or (legend is None and made and len(boxes) >= LEGEND_FROM):
         add_legend(ax, _class_entries(class_ids, class_names))
     show_if_window(made)
     return ax
 
 
-def draw_boxes(image, boxes=None, refined_boxes=None, captions=None, visibilities=None, title="",
-               ax=None, *, colors=None):
+def draw_boxes(image: Image, boxes: ArrayLike | None = None, refined_boxes: ArrayLike | None = None,
+               captions: Sequence[str | None] | None = None,
+               visibilities: Sequence[int] | IntArray | None = None, title: str = "",
+               ax: Axes | None = None, *, colors: Sequence[Any] | None = None) -> Axes:
     """Boxes on an image, before refinement (dashed) and after (solid), a line between the two.
 
     Args:
@@ -105,17 +130,17 @@ def draw_boxes(image, boxes=None, refined_boxes=None, captions=None, visibilitie
         visibilities: `[N]` of 0 (dim, gray, dotted), 1 (bright, dashed), 2 (bright, solid).
         title: str above the image.
         ax: axes to draw on, or None for a new figure.
-        colors: `[N]` colours in place of random ones.
+        colors: `[N]` colors in place of random ones.
 
     Returns:
         Axes.
     """
     made, ax = ax is None, image_axes(image, (12, 12), ax)
     show_image(ax, image, title)
-    before = [] if boxes is None else np.asarray(boxes)
-    after = [] if refined_boxes is None else np.asarray(refined_boxes)
+    before, after = (np.zeros((0, 4)) if given is None else np.asarray(given).reshape(-1, 4)
+                     for given in (boxes, refined_boxes))
     count = max(len(before), len(after))
-    brush = Brush(ax, count)
+    annotator = Annotator(ax, count)
     colors = random_colors(count, bright=False, seed=0) if colors is None else colors
     default = "dashed" if len(after) else "solid"
     styles = {0: ("dotted", 0.6), 1: ("dashed", 1.0), 2: ("solid", 1.0)}
@@ -123,25 +148,33 @@ def draw_boxes(image, boxes=None, refined_boxes=None, captions=None, visibilitie
     for i in range(count):
         style, alpha = (default, 1.0) if visibilities is None else styles[int(visibilities[i])]
         color = NEUTRAL if visibilities is not None and visibilities[i] == 0 else colors[i]
-        ends = [boxes[i] if len(boxes) and np.any(boxes[i]) else None for boxes in (before, after)]
-        if ends[0] is not None:
-            brush.box(ends[0], color, style, alpha)
-        if ends[1] is not None:
-            brush.box(ends[1], color)
-        if ends[0] is not None and ends[1] is not None:
-            ax.plot([ends[0][1], ends[1][1]], [ends[0][0], ends[1][0]], color=color,
-                    linewidth=brush.linewidth / 2)
-        shown = ends[1] if ends[1] is not None else ends[0]
-        if shown is not None and captions is not None and captions[i]:
-            labels.append((shown, captions[i], color))
+        start, end = _box_at(before, i), _box_at(after, i)
+        if start is not None:
+            annotator.box(start, color, style, alpha)
+        if end is not None:
+            annotator.box(end, color)
+        if start is not None and end is not None:
+            ax.plot([start[1], end[1]], [start[0], end[0]], color=color,
+                    linewidth=annotator.linewidth / 2)
+        labelled = end if end is not None else start
+        text = captions[i] if captions is not None else None
+        if labelled is not None and text:
+            labels.append((labelled, text, color))
     for label in labels:
-        brush.label(*label)
+        annotator.label(*label)
     show_if_window(made)
     return ax
 
 
-def draw_rois(image, rois, refined_rois, class_ids, class_names, limit=10, ax=None, *, seed=None):
-    """RoIs as the head gets them: positive ones with what they shall become, negative ones dim.
+def _box_at(boxes: FloatArray, index: int) -> FloatArray | None:
+    """A box, or None for padding and where there are no boxes."""
+    return boxes[index] if len(boxes) and np.any(boxes[index]) else None
+
+
+def draw_rois(image: Image, rois: ArrayLike, refined_rois: ArrayLike, class_ids: ArrayLike,
+              class_names: Sequence[str], limit: int | None = 10, ax: Axes | None = None, *,
+              seed: int | None = None) -> Axes:
+    """RoIs as the head gets them: positive ones with their target boxes, negative ones dim.
 
     Args:
         image: `[H, W, 3]`.
@@ -154,7 +187,7 @@ def draw_rois(image, rois, refined_rois, class_ids, class_names, limit=10, ax=No
         seed: of the choice.
 
     Returns:
-        Axes; its title tells how many RoIs are positive and negative.
+        Axes; the title has the numbers of positive and negative RoIs.
     """
     rois, refined_rois = np.asarray(rois), np.asarray(refined_rois)
     class_ids = np.asarray(class_ids, int)
@@ -163,7 +196,7 @@ def draw_rois(image, rois, refined_rois, class_ids, class_names, limit=10, ax=No
     if limit and limit < len(real):
         shown = np.sort(np.random.default_rng(seed).choice(real, limit, replace=False))
     positive = class_ids[shown] > 0
-    refined = np.where(positive[:, None], refined_rois[shown], 0)  # a negative one has no target
+    refined = np.where(positive[:, None], refined_rois[shown], 0)  # negative RoIs have no target
     total = int(np.count_nonzero(class_ids[real] > 0))
     share = f" ({total / len(real):.0%})" if len(real) else ""
     title = (f"{len(shown)} of {len(real)} RoIs; {total} positive{share}, "
@@ -175,21 +208,23 @@ def draw_rois(image, rois, refined_rois, class_ids, class_names, limit=10, ax=No
         colors=[class_color(i) for i in class_ids[shown]])
 
 
-def draw_detections_beside_truth(images, truths, results, class_names, *, titles=None,
-                                 score_threshold=0.5, width=16):
+def draw_detections_beside_truth(images: Sequence[Image], truths: Sequence[tuple[Boxes, ClassIds]],
+                                 results: Sequence[DetectionResult], class_names: Sequence[str], *,
+                                 titles: Sequence[str] | None = None, score_threshold: float = 0.5,
+                                 width: float = 16) -> Figure:
     """A grid: each row an image with its true boxes on the left, with its detections on the right.
 
     Args:
         images: list of `[H, W, 3]`.
-        truths: list of (boxes `[G, 4]` pixels, class ids `[G]`, negative for a crowd).
+        truths: list of (boxes `[G, 4]` pixels, class ids `[G]`, negative for a crowd region).
         results: list of `detect`'s dicts.
         class_names: names by class id.
-        titles: list of str, a name for each image, or None.
+        titles: list of str, a name an image, or None.
         score_threshold: detections with a lower score are left out.
         width: inches across.
 
     Returns:
-        Figure, to be written by `save_figure`.
+        Figure, for `save_figure`.
     """
     side = (width - GAP) / 2
     heights = [side * np.shape(image)[0] / np.shape(image)[1] + TITLE for image in images]
@@ -199,38 +234,38 @@ def draw_detections_beside_truth(images, truths, results, class_names, *, titles
         axes = [panel(figure, left, sum(heights[:row]) + TITLE, side, heights[row] - TITLE)
                 for left in (0, side + GAP)]
         name = f"{titles[row]}: " if titles is not None else ""
-        objects = counted(np.count_nonzero(np.asarray(class_ids) > 0), "object")
+        objects = counted(int(np.sum(np.asarray(class_ids) > 0)), "object")
         display_instances(image, boxes, class_ids, class_names, ax=axes[0],
                           title=f"{name}truth, {objects}")
         kept = np.asarray(result["scores"]) >= score_threshold
-        found = result["boxes"] if "boxes" in result else result["rois"]
         display_instances(
-            image, np.asarray(found)[kept], np.asarray(result["class_ids"])[kept], class_names,
+            image, boxes_of(result)[kept], np.asarray(result["class_ids"])[kept], class_names,
             np.asarray(result["scores"])[kept], ax=axes[1],
-            title=f"{name}{counted(np.count_nonzero(kept), 'detection')}, "
+            title=f"{name}{counted(int(kept.sum()), 'detection')}, "
                   f"score {score_threshold:g} or more")
     return figure
 
 
-def caption(class_names, class_id, score=None):
-    """Name and score of an object, as its label tells them."""
+def caption(class_names: Sequence[str], class_id: int, score: float | None = None) -> str:
+    """The label of an object: its class name, and its score if there is one."""
     name = class_names[abs(int(class_id))] + (CROWD if class_id < 0 else "")
     return name if score is None else f"{name} {score:.2f}"
 
 
-def panel(figure, left, top, width, height):
-    """Axes at a place of a figure, in inches from its upper left corner."""
+def panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
+    """Axes at a position of a figure, in inches from its upper left corner."""
     across, down = figure.get_size_inches()
-    return figure.add_axes([left / across, 1 - (top + height) / down, width / across,
-                            height / down])
+    return figure.add_axes((left / across, 1 - (top + height) / down, width / across,
+                            height / down))
 
 
-def _joined(boxes, captions, colors):
-    """(box, caption, colour) of each label; what has one and the same box shares a label.
+def _joined(boxes: FloatArray, captions: Sequence[str | None], colors: Sequence[Any]
+            ) -> Iterator[tuple[FloatArray, str, Any]]:
+    """(box, caption, color) of each label; objects with equal boxes share a label.
 
-    A region that nobody could name is often a crowd of every class.
+    A region that could not be annotated is often a crowd region of every class.
     """
-    groups = {}
+    groups: dict[tuple[float, ...], list[tuple[str, Any]]] = {}
     for box, text, color in zip(boxes, captions, colors, strict=True):
         if text:
             groups.setdefault(tuple(box), []).append((text, color))
@@ -239,14 +274,15 @@ def _joined(boxes, captions, colors):
         if all(text.endswith(CROWD) for text in texts):
             texts = [text.removesuffix(CROWD) for text in texts[:-1]] + texts[-1:]
         one = len({matplotlib.colors.to_hex(color) for _, color in entries}) == 1
-        yield box, ", ".join(texts), entries[0][1] if one else NEUTRAL
+        yield np.array(box), ", ".join(texts), entries[0][1] if one else NEUTRAL
 
 
-def counted(number, noun):
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, in the plural unless the number is 1."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _class_entries(class_ids, class_names):
+def _class_entries(class_ids: IntArray, class_names: Sequence[str]) -> list[LegendEntry]:
     ids, counts = np.unique(np.abs(class_ids), return_counts=True)
-    return [(class_color(class_id), f"{class_names[class_id]} ({count})", "solid")
+    return [LegendEntry(class_color(class_id), f"{class_names[class_id]} ({count})", "solid")
             for class_id, count in zip(ids, counts, strict=True)]

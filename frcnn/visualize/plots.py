@@ -1,35 +1,43 @@
 """Curves and matrices: losses by epoch, precision against recall, overlaps, confusion."""
 
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 
+from frcnn.arrays import ArrayLike
+from frcnn.config import LOSS_NAMES
+from frcnn.evaluate.curves import Curve
+from frcnn.evaluate.matching import IOU_THRESHOLD
 from frcnn.visualize.canvas import PALETTE, class_color, new_axes, plain
 
 MANY_OVERLAPS = 60  # objects or detections of one image
 MANY_CLASSES = 20
-LOSS_LABELS = {"loss": "total", "rpn_class_loss": "RPN class", "rpn_bbox_loss": "RPN box",
-               "mrcnn_class_loss": "head class", "mrcnn_bbox_loss": "head box"}
+LOSS_LABELS = {"loss": "total"} | dict(zip(
+    LOSS_NAMES, ("RPN class", "RPN box", "head class", "head box"), strict=True))
 LOSS_COLORS = dict(zip(LOSS_LABELS, ("black", *PALETTE)))
 _FIGURES = {prefix + name for name in LOSS_LABELS for prefix in ("", "val_")}
 
 
-def plot_losses(history, ax=None, *, epochs=None):
-    """Total and the four losses by epoch; training solid, validation dashed.
+def plot_losses(history: Any, ax: Axes | None = None, *, epochs: Sequence[int] | None = None
+                ) -> Axes:
+    """The total loss and its four parts by epoch; training solid, validation dashed.
 
     Args:
-        history: what `fit` returned, or its dict: loss name → a value an epoch; `val_` names are
-            validation's.
+        history: what `fit` returned, or its dict: loss name → a value an epoch (None or NaN leaves
+            a gap); `val_` names are validation's.
         ax: axes to draw on, or None for a new figure.
         epochs: number of each epoch; None takes the history's own, from 1.
 
     Returns:
-        Axes, logarithmic upwards where all values are above 0.
+        Axes; the vertical axis is logarithmic where all values are above 0.
     """
     ax = new_axes((9, 5.5), ax)
-    values = {name: np.array(line, float)  # None stands for a figure that there was not
+    values = {name: np.array(line, float)
               for name, line in getattr(history, "history", history).items() if name in _FIGURES}
     if epochs is None and getattr(history, "epoch", None):
         epochs = [epoch + 1 for epoch in history.epoch]
@@ -38,31 +46,37 @@ def plot_losses(history, ax=None, *, epochs=None):
         for prefix, style in (("", "solid"), ("val_", "dashed")):
             line = values.get(prefix + name)
             if line is not None and len(line):
-                x = np.arange(1, len(line) + 1) if epochs is None else epochs[-len(line):]
+                x = range(1, len(line) + 1) if epochs is None else epochs[-len(line):]
                 ax.plot(x, line, color=color, linestyle=style, markersize=3 if len(line) > 1 else 6,
                         linewidth=2 if name == "loss" else 1.3,
                         marker="o" if len(line) < 30 else None,
                         markerfacecolor="white" if prefix else color,
                         label=f"{label}, validation" if prefix else label)
-    heights = [height for line in ax.get_lines() for height in line.get_ydata()
-               if np.isfinite(height)]
-    if heights and min(heights) > 0:
-        ax.set_yscale("log")
-        ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
-        for pick in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
-            pick(StrMethodFormatter("{x:g}"))  # 0.1 and 0.2, not powers of ten
     ax.set(xlabel="epoch", ylabel="loss", title="Losses")
-    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    ax.grid(alpha=0.25, which="both")
+    heights = [height for line in ax.lines for height in np.asarray(line.get_ydata())
+               if np.isfinite(height)]
+    _scale_loss_axes(ax, heights)
     if heights:
-        first, last = ax.dataLim.intervalx
-        if first == last:  # a single epoch stands in the middle
-            ax.set_xlim(first - 1, last + 1)
         ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
-def plot_precision_recall(ap, precisions, recalls, ax=None):
+def _scale_loss_axes(ax: Axes, heights: list[float]) -> None:
+    """Whole epochs across; a logarithmic vertical axis where all `heights` are above 0."""
+    if heights and min(heights) > 0:
+        ax.set_yscale("log")
+        ax.yaxis.set_minor_locator(LogLocator(subs=(2, 5)))
+        for set_formatter in (ax.yaxis.set_major_formatter, ax.yaxis.set_minor_formatter):
+            set_formatter(StrMethodFormatter("{x:g}"))  # 0.1 and 0.2, not powers of ten
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.grid(alpha=0.25, which="both")
+    first, last = ax.dataLim.intervalx
+    if heights and first == last:  # a single epoch is drawn in the middle
+        ax.set_xlim(first - 1, last + 1)
+
+
+def plot_precision_recall(ap: float, precisions: ArrayLike, recalls: ArrayLike,
+                          ax: Axes | None = None) -> Axes:
     """Precision against recall of one image, as `compute_ap` gives them.
 
     Args:
@@ -75,20 +89,21 @@ def plot_precision_recall(ap, precisions, recalls, ax=None):
         Axes.
     """
     ax = new_axes((6, 5), ax)
-    ax.plot(recalls, precisions, color=PALETTE[1], drawstyle="steps-pre")
+    ax.plot(np.asarray(recalls), np.asarray(precisions), color=PALETTE[1], drawstyle="steps-pre")
     ax.set(xlim=(0, 1.02), ylim=(0, 1.05), xlabel="recall", ylabel="precision",
            title=f"Precision and recall, AP = {ap:.3f}")
     ax.grid(alpha=0.25)
     return ax
 
 
-def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_names, threshold=0.5,
-                  ax=None):
+def plot_overlaps(gt_class_ids: ArrayLike, pred_class_ids: ArrayLike, pred_scores: ArrayLike,
+                  overlaps: ArrayLike, class_names: Sequence[str],
+                  threshold: float = IOU_THRESHOLD, ax: Axes | None = None) -> Axes:
     """IoU of each detection (a row) with each object (a column) of one image.
 
-    Cells at or above `threshold` are written in bold, marked `match` where the classes agree and
-    `wrong` where they do not. With more than 60 objects or detections the other cells have no
-    figures, and `×` stands for `wrong`.
+    Cells at or above `threshold` are bold, marked `match` where the classes agree and `wrong` where
+    they do not. With more than 60 objects or detections the other cells have no figures, and `×`
+    replaces `wrong`.
 
     Args:
         gt_class_ids: `[G]` int.
@@ -102,7 +117,9 @@ def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_nam
     Returns:
         Axes.
     """
-    gt_class_ids, pred_class_ids = np.abs(gt_class_ids).astype(int), np.asarray(pred_class_ids, int)
+    gt_class_ids = np.asarray(np.abs(gt_class_ids), int)
+    pred_class_ids = np.asarray(pred_class_ids, int)
+    pred_scores = np.asarray(pred_scores, float)
     overlaps = np.asarray(overlaps, float).reshape(len(pred_class_ids), len(gt_class_ids))
     rows, columns = overlaps.shape
     many = max(rows, columns) > MANY_OVERLAPS  # cells too small for more than the matches
@@ -113,9 +130,9 @@ def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_nam
         ax.imshow(overlaps, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     for i, j in np.argwhere(overlaps > (min(threshold, 0.5) - 1e-9 if many else 0.01)):
         over = overlaps[i, j] >= threshold
-        same = gt_class_ids[j] == pred_class_ids[i]
-        words = ("", " ×") if many else ("\nmatch", "\nwrong")
-        ax.text(j, i, f"{overlaps[i, j]:.2f}{words[not same] if over else ''}", ha="center",
+        right, wrong = ("", " ×") if many else ("\nmatch", "\nwrong")
+        mark = right if gt_class_ids[j] == pred_class_ids[i] else wrong
+        ax.text(j, i, f"{overlaps[i, j]:.2f}{mark if over else ''}", ha="center",
                 va="center", fontsize=6 if many else 7,
                 color="white" if overlaps[i, j] > 0.5 else "black",
                 fontweight="bold" if over else "normal")
@@ -128,10 +145,10 @@ def plot_overlaps(gt_class_ids, pred_class_ids, pred_scores, overlaps, class_nam
     return ax
 
 
-def plot_precision_recall_by_class(curves, ax=None):
+def plot_precision_recall_by_class(curves: Mapping[str, Curve], ax: Axes | None = None) -> Axes:
     """Precision against recall over a data set, a line a class, the best AP first in the legend.
 
-    With several classes a black line is the mean of all; its AP is theirs.
+    With several classes a dashed black line is their mean.
 
     Args:
         curves: as `frcnn.evaluate.precision_recall_curves` gives them.
@@ -143,45 +160,47 @@ def plot_precision_recall_by_class(curves, ax=None):
     ax = new_axes((7, 5.5), ax)
     for name in sorted(curves, key=lambda name: -curves[name]["AP"]):
         curve = curves[name]
-        # beyond the highest recall precision is 0 by definition: the line falls, and ends
+        # beyond the highest recall precision is 0 by definition: the line falls to it and ends
         end = int(np.count_nonzero(curve["precisions"])) + 1
         ax.plot(curve["recalls"][:end], curve["precisions"][:end],
                 linewidth=1.6 if len(curves) <= MANY_CLASSES else 1,
                 color=class_color(curve["class_id"]),
                 label=f"{curve['AP']:.3f}  {_brief(name)}")
-    every = list(curves.values())
-    if len(every) > 1:
-        mean = np.mean([curve["precisions"] for curve in every], axis=0)
+    drawn = list(curves.values())
+    if len(drawn) > 1:
+        mean = np.mean([curve["precisions"] for curve in drawn], axis=0)
         end = int(np.count_nonzero(mean)) + 1
-        ax.plot(every[0]["recalls"][:end], mean[:end], color="black", linewidth=2.4,
+        ax.plot(drawn[0]["recalls"][:end], mean[:end], color="black", linewidth=2.4,
                 linestyle=(0, (4, 1.5)),
-                label=f"{np.mean([curve['AP'] for curve in every]):.3f}  mean")
+                label=f"{np.mean([curve['AP'] for curve in drawn]):.3f}  mean")
     ax.set(xlim=(0, 1.02), ylim=(0, 1.05), xlabel="recall", ylabel="precision",
            title="Precision and recall by class")
     ax.grid(alpha=0.25)
-    if every:
-        iou = every[0].get("iou_threshold")
+    if drawn:
+        iou = drawn[0].get("iou_threshold")
         ax.legend(title="AP" if iou is None else f"AP at IoU {iou:.2f}", alignment="left",
                   ncol=math.ceil(len(ax.lines) / (MANY_CLASSES + 2)), columnspacing=1.2,
                   fontsize=9, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
     return ax
 
 
-def plot_confusion_matrix(counts, class_names, ax=None):
+def plot_confusion_matrix(counts: ArrayLike, class_names: Sequence[str], ax: Axes | None = None
+                          ) -> Axes:
     """Which classes are taken for which, shaded by the share of the object's class.
 
     Args:
         counts: int `[C, C]`, as `frcnn.evaluate.confusion_matrix` gives them: row = object, column
-            = detection, 0 = nothing there.
+            = detection, 0 = none.
         class_names: `[C]` names by class id.
         ax: axes to draw on, or None for a new figure.
 
     Returns:
         Axes; "missed" is its last column, "no object" its last row, which has no shares. With more
-        than 20 classes the shares are told by the shade alone.
+        than 20 classes the shares are shown by the shade alone.
     """
+    counts = np.asarray(counts)
     order = [*range(1, len(counts)), 0]
-    counts = np.asarray(counts)[np.ix_(order, order)]
+    counts = counts[np.ix_(order, order)]
     totals = counts.sum(axis=1)
     shares = counts / np.maximum(totals, 1)[:, None]
     shares[-1] = 0
@@ -198,13 +217,15 @@ def plot_confusion_matrix(counts, class_names, ax=None):
     ax.set_xticks(range(len(order)), [*names, "missed"], rotation=45, ha="right",
                   rotation_mode="anchor")
     ax.set_yticks(range(len(order)), [*names, "no object"])
-    for place in (ax.axhline, ax.axvline):
-        place(len(order) - 1.5, color="0.4", linewidth=0.8)
+    for draw_line in (ax.axhline, ax.axvline):
+        draw_line(len(order) - 1.5, color="0.4", linewidth=0.8)
     ax.set(xlabel="detected as", ylabel="truth", title="Confusion")
     return ax
 
 
-def plot_box_sizes(sides, class_ids, class_names, ax=None, *, anchors=None, unit="pixels"):
+def plot_box_sizes(sides: ArrayLike, class_ids: ArrayLike, class_names: Sequence[str],
+                   ax: Axes | None = None, *, anchors: Sequence[float] | None = None,
+                   unit: str = "pixels") -> Axes:
     """A histogram of the sizes of boxes, each bar divided by class.
 
     Args:
@@ -213,14 +234,14 @@ def plot_box_sizes(sides, class_ids, class_names, ax=None, *, anchors=None, unit
         class_names: names by class id.
         ax: axes to draw on, or None for a new figure.
         anchors: side lengths to mark, such as RPN_ANCHOR_SCALES, in the same unit; or None.
-        unit: what `sides` are measured in.
+        unit: the unit of `sides`.
 
     Returns:
-        Axes, logarithmic across.
+        Axes; the horizontal axis is logarithmic.
     """
     ax = new_axes((7, 4), ax)
     sides, class_ids = np.asarray(sides, float), np.asarray(class_ids, int)
-    handles, line = [], None
+    handles: list[Any] = []
     ax.set(xlabel=f"side of the box (root of its area), {unit}", ylabel="objects",
            title="Sizes of the boxes")
     ax.set_xscale("log", base=2)
@@ -229,28 +250,28 @@ def plot_box_sizes(sides, class_ids, class_names, ax=None, *, anchors=None, unit
     ax.grid(alpha=0.25, axis="y")
     if len(sides):
         lowest, highest = np.log2(sides.min()), np.log2(sides.max())
-        bins = 2.0 ** np.arange(np.floor(lowest * 4) / 4, highest + 0.26, 0.25)
+        bins = list(2.0 ** np.arange(np.floor(lowest * 4) / 4, highest + 0.26, 0.25))
         present = np.unique(class_ids)
         ax.hist([sides[class_ids == class_id] for class_id in present], bins, stacked=True,
                 color=[class_color(class_id) for class_id in present])
         handles = [Patch(color=class_color(class_id), label=_brief(class_names[class_id]))
                    for class_id in present]
-    for anchor in anchors if anchors is not None else []:
-        line = ax.axvline(anchor, color="0.35", linestyle="--", linewidth=1, label="anchors")
-    handles += [line] if line else []
+    lines = [ax.axvline(anchor, color="0.35", linestyle="--", linewidth=1, label="anchors")
+             for anchor in (anchors if anchors is not None else [])]
+    handles += lines[-1:]
     if handles:
         ax.legend(handles=handles, fontsize=9, frameon=False, loc="upper left",
                   bbox_to_anchor=(1, 1))
     return ax
 
 
-def _brief(name, length=28):
-    """A class name that leaves room for the plot beside it."""
+def _brief(name: str, length: int = 28) -> str:
+    """A class name, shortened so that it fits beside a plot."""
     return plain(name if len(name) <= length else f"{name[:length - 1]}…")
 
 
-def percent(share):
-    """A share in whole percents; what is not quite nothing or not quite all does not read so."""
+def percent(share: float) -> str:
+    """A share in whole percents; only exact 0 and 1 are written as 0% and 100%."""
     if 0 < share < 0.005:
         return "<1%"
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"

@@ -1,15 +1,19 @@
 """Rows as a table: HTML in a notebook, text anywhere else."""
 
 import html
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from frcnn.arrays import FloatArray
+from frcnn.evaluate.tables import align_columns
 from frcnn.visualize.canvas import in_jupyter
 
 HUGE = 1000  # weights beyond this hint at an overflow
 
 
-def display_table(table):
+def display_table(table: Sequence[Sequence[Any]]) -> None:
     """Shows rows of values, the first of them the headings.
 
     Args:
@@ -21,10 +25,10 @@ def display_table(table):
 
         display(HTML(_as_html(rows)))
     else:
-        print(_as_text(rows))
+        print("\n".join(align_columns(rows)))
 
 
-def display_weight_stats(model):
+def display_weight_stats(model: Any) -> None:
     """Shows shape, minimum, maximum and deviation of each trainable layer's weights.
 
     `dead?` marks a weight whose values are all the same, `overflow?` one with values beyond 1000.
@@ -37,7 +41,7 @@ def display_weight_stats(model):
          row["alert"]] for row in weight_stats(model))])
 
 
-def weight_stats(model):
+def weight_stats(model: Any) -> list[dict[str, Any]]:
     """Statistics of each weight of the trainable layers.
 
     Args:
@@ -45,7 +49,7 @@ def weight_stats(model):
 
     Returns:
         list of dicts: `name` (layer/weight), `shape`, `min`, `max`, `mean`, `std`, `alert` (str,
-        empty when there is nothing to say).
+        empty when nothing looks wrong).
     """
     get_layers = getattr(model, "get_trainable_layers", None)
     rows = []
@@ -58,32 +62,24 @@ def weight_stats(model):
             rows.append({"name": f"{layer.name}/{name}", "shape": values.shape,
                          "min": float(values.min()), "max": float(values.max()),
                          "mean": float(values.mean()), "std": float(values.std()),
-                         "alert": _alert(name, values)})
+                         "alert": _alert(values)})
     return rows
 
 
-def _alert(name, values):
+def _alert(values: FloatArray) -> str:
     if not np.isfinite(values).all():
         return "not finite"
     if np.abs(values).max() > HUGE:
         return "overflow?"
-    # biases, and BatchNorm's numbers before training, are all the same by right
+    # biases, and BatchNorm's vectors before training, are constant without a fault
     if values.ndim > 1 and values.min() == values.max():
         return "dead?"
     return ""
 
 
-def _as_html(rows):
-    def line(row, tag):
+def _as_html(rows: list[list[str]]) -> str:
+    def line(row: list[str], tag: str) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in row) + "</tr>"
 
     body = "".join(line(row, "th" if index == 0 else "td") for index, row in enumerate(rows))
     return f"<table>{body}</table>"
-
-
-def _as_text(rows):
-    columns = max((len(row) for row in rows), default=0)
-    rows = [row + [""] * (columns - len(row)) for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(columns)]
-    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-                     .rstrip() for row in rows)

@@ -143,3 +143,20 @@ def test_leftovers_are_paired_across_classes():
     # the first is a hit, the second finds no free object, the third is B by another name, a crowd
     # is nobody's partner
     np.testing.assert_array_equal(partner, [-1, -1, 1, -1])
+
+
+def test_an_image_is_matched_without_padding_and_low_scores():
+    zeros, crowd = [0, 0, 0, 0], [100, 100, 200, 200]
+    found = [[110, 110, 120, 120], zeros, C, B, A]  # in the crowd; padding; low; confused; a hit
+    matches = evaluate.matching.match_image(
+        [zeros, A, B, C, crowd], [0, 1, 2, 3, -1], found, [1, 0, 3, 3, 1],
+        [0.6, 0, 0.2, 0.7, 0.9], score_threshold=0.5)
+    np.testing.assert_array_equal(matches.gt_boxes, [A, B, C, crowd])
+    np.testing.assert_array_equal(matches.boxes, [A, B, found[0]])
+    np.testing.assert_array_equal(matches.class_ids, [1, 3, 1])
+    np.testing.assert_array_equal(matches.scores, [0.9, 0.7, 0.6])
+    np.testing.assert_array_equal(matches.gt_match, [0, -1, -1, -1])
+    np.testing.assert_array_equal(matches.pred_match, [0, -1, -1])
+    np.testing.assert_array_equal(matches.confused_with, [-1, 1, -1])
+    np.testing.assert_array_equal(matches.in_crowd, [False, False, True])
+    assert matches.overlaps.shape == (3, 4)

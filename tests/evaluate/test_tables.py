@@ -28,3 +28,10 @@ def test_metrics_file_is_whole_or_untouched(tmp_path):
         evaluate.write_metrics({"AP": float("nan")}, path)
     assert json.loads(path.read_text()) == {"AP": 0.5}
     assert [file.name for file in path.parent.iterdir()] == ["metrics.json"]
+
+
+def test_columns_are_aligned_to_either_side():
+    rows = [["name", "n"], ["a", "10"], ["longer"]]
+    assert evaluate.tables.align_columns(rows) == ["name    n", "a       10", "longer"]
+    assert evaluate.tables.align_columns(rows, left=1) == ["name     n", "a       10", "longer"]
+    assert evaluate.tables.align_columns([]) == []

@@ -9,7 +9,7 @@ GRAY = np.full((100, 200, 3), 170, np.uint8)
 
 
 def outlines(ax, color=None, style=None):
-    """Rectangles drawn as outlines of boxes; those of a colour (hex) or line style only."""
+    """Rectangles drawn as outlines of boxes; those of a color (hex) or line style only."""
     return [patch for patch in ax.patches if isinstance(patch, Rectangle) and not patch.get_fill()
             and (color is None or to_hex(patch.get_edgecolor()) == color)
             and (style is None or patch.get_linestyle() == style)]

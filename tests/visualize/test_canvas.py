@@ -1,4 +1,4 @@
-"""Figures, colours and labels: where they lie and what they leave behind."""
+"""Figures, colors and labels: where they lie and what they leave behind."""
 
 import subprocess
 import sys
@@ -21,7 +21,7 @@ def test_neither_keras_nor_pyplot_is_loaded():
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_class_colours_are_fixed_distinct_and_dark_enough():
+def test_class_colors_are_fixed_distinct_and_dark_enough():
     colors = [visualize.class_color(class_id) for class_id in range(1, 31)]
     assert colors == [visualize.class_color(class_id) for class_id in range(1, 31)]
     assert len(set(colors)) == 30
@@ -32,7 +32,7 @@ def test_class_colours_are_fixed_distinct_and_dark_enough():
         assert 1.05 / (luminance + 0.05) >= 4, color
 
 
-def test_random_colours_are_distinct_and_repeat_with_a_seed():
+def test_random_colors_are_distinct_and_repeat_with_a_seed():
     colors = visualize.random_colors(9, seed=3)
     assert len(set(colors)) == 9 and all(0 <= c <= 1 for color in colors for c in color)
     assert colors == visualize.random_colors(9, seed=3)

@@ -1,4 +1,4 @@
-"""Pictures on images: which boxes, labels and colours are drawn."""
+"""Pictures on images: which boxes, labels and colors are drawn."""
 
 from itertools import pairwise
 
@@ -19,7 +19,7 @@ def axes():
     return Figure(figsize=(6, 4)).add_subplot()
 
 
-def test_every_object_has_its_box_name_score_and_class_colour():
+def test_every_object_has_its_box_name_score_and_class_color():
     ax = visualize.display_instances(GRAY, BOXES, [1, 3, 1], NAMES, [0.912, 0.5, 0.25], title="a")
     assert [drawn_box(patch) for patch in outlines(ax)] == [tuple(box) for box in BOXES]
     colors = [visualize.class_color(class_id) for class_id in (1, 3, 1)]
@@ -36,7 +36,7 @@ def test_crowds_are_dotted_and_share_a_label():
     assert texts(ax) == ["cast", "cast, eryth (crowd)"]
 
 
-def test_captions_and_colours_can_be_given():
+def test_captions_and_colors_can_be_given():
     ax = visualize.display_instances(GRAY, BOXES, [1, 2, 3], NAMES, captions=["one", "", None],
                                      colors=["#010203", "#112233", "#445566"])
     assert texts(ax) == ["one"]
@@ -184,7 +184,7 @@ def test_long_titles_keep_to_their_own_image():
     assert shown[1].endswith(".png") and shown[2].endswith(".jpg")
 
 
-def test_gray_images_take_a_colour_map():
+def test_gray_images_take_a_color_map():
     figure = visualize.display_images([GRAY[:, :, 0], GRAY[:, :, :1]], cmap="viridis", cols=1)
     assert [ax.images[0].get_cmap().name for ax in figure.axes] == ["viridis"] * 2
     assert visualize.display_images([GRAY[:, :, 0]]).axes[0].images[0].get_cmap().name == "gray"
