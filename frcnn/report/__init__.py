@@ -1,9 +1,8 @@
-"""One page on a trained detector: `report.html`, a single file that needs no network.
+"""A page about a trained detector: `report.html`, a single file that needs no network.
 
-The rooms: `statistics` (what a data set holds), `examples` (which images to show, and their
-pictures), `figures` (plots as embedded pictures), `content` (everything that the page says, as
-plain values), `page` (the values as HTML). This face only hands their names on; nothing here loads
-Keras.
+Modules: `statistics` (contents of a data set), `examples` (which images to show, and their
+pictures), `figures` (plots as embedded pictures), `content` (everything on the page, as plain
+values), `page` (the values as HTML). Nothing here loads Keras.
 """
 
 from frcnn.report.content import Run, read_history

@@ -1,4 +1,6 @@
-"""Everything that a report says, as plain values."""
+"""Everything on a report's page, as plain values."""
+
+from __future__ import annotations
 
 import contextlib
 import importlib.metadata
@@ -6,84 +8,97 @@ import json
 import math
 import platform
 import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import frcnn
+from frcnn.arrays import IntArray
 from frcnn.config import Config
 from frcnn.evaluate import precision_recall_curves
-from frcnn.evaluate.coco import class_labels, image_ids_of
+from frcnn.evaluate.coco import Metrics, Results, class_labels, image_ids_of
+from frcnn.evaluate.curves import Curve
+from frcnn.evaluate.matching import COCO_IOU_THRESHOLDS
 from frcnn.report import figures
-from frcnn.report.examples import choose_examples, draw_example, score_images
-from frcnn.report.statistics import describe_dataset
+from frcnn.report.examples import Score, choose_examples, draw_example, score_images
+from frcnn.report.statistics import SIZE_RANGES, Statistics, describe_dataset
 from frcnn.visualize import class_color
 from frcnn.visualize.plots import LOSS_COLORS, LOSS_LABELS
 
+if TYPE_CHECKING:
+    from frcnn.data.dataset import Dataset
+
 PACKAGES = ("keras", "numpy", "matplotlib", "pycocotools")
-SIZES = (("APs", "small", "below 32² pixels"), ("APm", "medium", "32² to 96² pixels"),
-         ("APl", "large", "96² pixels and above"))
-HARD_TO_FIND = 10  # pixels of the resized image
-KINDS = {"best": "Best images", "worst": "Worst images", "random": "Images drawn at random"}
+_MEAN_OF_IOU = f"mean of IoU {COCO_IOU_THRESHOLDS[0]:.2f} to {COCO_IOU_THRESHOLDS[-1]:.2f}"
+TILES = (("AP", _MEAN_OF_IOU), ("AP50", "at IoU 0.50"), ("AP75", "at IoU 0.75"),
+         ("AR100", f"recall, {_MEAN_OF_IOU}"))
+HARD_TO_FIND = 10  # side in pixels of the resized image
+EXAMPLE_TITLES = {"best": "Best images", "worst": "Worst images",
+                  "random": "Images drawn at random"}
 
 
 @dataclass
 class Run:
-    """What a report tells beside the figures; every part may be missing.
+    """Content of a report beside the figures; every part may be missing.
 
     Attributes:
-        title: str, the page's heading.
+        title: the page's heading.
         checkpoint: path of the weights.
         epoch: of the checkpoint, counted from 1; 0 if unknown.
-        config: the Config that they were evaluated with.
-        history: dict of lists, each epoch's figures, as in a run's `history.json`.
-        subset: str, what the evaluated images are called.
-        others: dict of further prepared Datasets by name, such as the training images.
-        facts: dict of str, further lines on how the report was made, such as the command.
+        config: the Config that the checkpoint was evaluated with.
+        history: losses by name, a value an epoch, as in a run's `history.json`.
+        subset: name of the evaluated images.
+        others: further prepared Datasets by name, such as the training images.
+        facts: further lines on how the report was made, by name, such as the command.
     """
 
     title: str = "Detection report"
-    checkpoint: Path | None = None
+    checkpoint: str | Path | None = None
     epoch: int = 0
     config: Config | None = None
-    history: dict = field(default_factory=dict)
+    history: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     subset: str = "val"
-    others: dict = field(default_factory=dict)
-    facts: dict = field(default_factory=dict)
+    others: Mapping[str, Dataset] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
-def read_history(folder):
-    """The losses in a run folder's `history.json`; empty where there is none that can be used."""
+def read_history(folder: str | Path) -> dict[str, list[Any]]:
+    """The losses in a run folder's `history.json`; empty if it is missing or invalid."""
     try:
         history = json.loads((Path(folder) / "history.json").read_text("utf-8"))
         lists = {name: [None if value is None else float(value) for value in values]
                  for name, values in history.items()}
         lengths = {len(values) for values in lists.values()}
-        return {**lists, "epoch": [int(epoch) for epoch in lists["epoch"]]} \
-            if len(lengths) == 1 else {}
+        epochs = [int(epoch) for epoch in history["epoch"]]
+        return {**lists, "epoch": epochs} if len(lengths) == 1 else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
 
-def gather(dataset, results, metrics, run, image_ids, iou_threshold, score_threshold, examples,
-           seed):
+def gather(dataset: Dataset, results: Results, metrics: Metrics, run: Run,
+           image_ids: Iterable[int] | None, iou_threshold: float, score_threshold: float,
+           examples: int, seed: int) -> dict[str, Any]:
     """The page's content: dict for the template. Args: as of `write_report`."""
-    image_ids = image_ids_of(dataset, image_ids)
+    ids = image_ids_of(dataset, image_ids)
     thresholds = {"iou_threshold": iou_threshold, "score_threshold": score_threshold}
-    curves = precision_recall_curves(dataset, results, image_ids,
+    curves = precision_recall_curves(dataset, results, ids,
                                      metrics["settings"]["max_detections"], iou_threshold)
-    scores, counts = score_images(dataset, results, image_ids, **thresholds)
+    scores, counts = score_images(dataset, results, ids, **thresholds)
     chosen = choose_examples(scores, examples, seed)
-    statistics = describe_dataset(dataset, image_ids, run.config)
+    statistics = describe_dataset(dataset, ids, run.config)
     labels = class_labels(dataset)
     return {
         "run": run, "metrics": metrics, **thresholds,
-        "sizes": [{"name": name, "range": limits, "AP": metrics[key], "objects": objects}
-                  for (key, name, limits), objects in zip(SIZES, statistics["by_size"])],
+        "tiles": [{"name": name, "value": metrics[name], "text": text} for name, text in TILES],
+        "sizes": [{"name": size.name, "range": size.text, "AP": metrics[size.metric],
+                   "objects": objects}
+                  for size, objects in zip(SIZE_RANGES, statistics["by_size"])],
         "classes": _classes(metrics, labels, counts, curves),
-        "overall": _shares(np.trace(counts[1:, 1:]), counts[1:].sum(), counts[:, 1:].sum()),
+        "overall": _shares(int(np.trace(counts[1:, 1:])), counts[1:].sum(), counts[:, 1:].sum()),
         "curves": figures.precision_recall(curves) if curves else None,
         "confusion": _confusion(counts, labels),
         "examples": _examples(dataset, results, chosen, thresholds),
@@ -94,14 +109,15 @@ def gather(dataset, results, metrics, run, image_ids, iou_threshold, score_thres
             _data(name, describe_dataset(other, None, run.config), other, run.config)
             for name, other in run.others.items()],
         "settings": _settings(run.config),
-        "made": _made(run, metrics),
+        "provenance": _provenance(run, metrics),
     }
 
 
 # --- results --------------------------------------------------------------------------------
 
 
-def _classes(metrics, labels, counts, curves):
+def _classes(metrics: Metrics, labels: Sequence[str], counts: IntArray,
+             curves: Mapping[str, Curve]) -> list[dict[str, Any]]:
     """Rows of the table of classes, in the order of class ids."""
     rows = []
     for class_id, label in enumerate(labels):
@@ -115,13 +131,13 @@ def _classes(metrics, labels, counts, curves):
     return rows
 
 
-def _shares(hits, objects, detections):
-    """Precision and recall; None where there is nothing to divide by."""
+def _shares(hits: int, objects: int, detections: int) -> dict[str, float | None]:
+    """Precision and recall; None where the divisor is 0."""
     return {"precision": float(hits / detections) if detections else None,
             "recall": float(hits / objects) if objects else None}
 
 
-def _best_f1(curve):
+def _best_f1(curve: Curve) -> tuple[float, float | None]:
     """The highest F1 on a precision-recall curve, and the score threshold that reaches it."""
     precisions, recalls = curve["precisions"], curve["recalls"]
     f1 = 2 * precisions * recalls / np.maximum(precisions + recalls, 1e-12)
@@ -129,7 +145,7 @@ def _best_f1(curve):
     return (float(f1[best]), float(curve["scores"][best])) if f1[best] > 0 else (0.0, None)
 
 
-def _confusion(counts, labels):
+def _confusion(counts: IntArray, labels: Sequence[str]) -> dict[str, Any]:
     """The matrix as rows of cells, "missed" in the last column and "no object" in the last row."""
     order = [*range(1, len(counts)), 0]
     rows = []
@@ -143,7 +159,8 @@ def _confusion(counts, labels):
             "objects": int(counts[1:].sum()), "detections": int(counts[:, 1:].sum())}
 
 
-def _examples(dataset, results, chosen, thresholds):
+def _examples(dataset: Dataset, results: Results, chosen: Mapping[str, list[Score]],
+              thresholds: Mapping[str, float]) -> list[dict[str, Any]]:
     groups = []
     for kind, scores in chosen.items():
         pictures = []
@@ -153,12 +170,12 @@ def _examples(dataset, results, chosen, thresholds):
             pictures.append({"name": _image_name(dataset, score.image_id), "score": score,
                              "truth": truth, "found": found})
         if pictures:
-            groups.append({"title": KINDS[kind], "images": pictures})
+            groups.append({"title": EXAMPLE_TITLES[kind], "images": pictures})
     return groups
 
 
-def _image_name(dataset, image_id):
-    """The file's name, and the id by which the source knows the image where that is another."""
+def _image_name(dataset: Dataset, image_id: int) -> str:
+    """The file's name, and the source's id of the image where that is different."""
     info = dataset.image_info[image_id]
     name = Path(str(info["path"])).name if info.get("path") else ""
     own = str(info["id"])
@@ -168,17 +185,17 @@ def _image_name(dataset, image_id):
 # --- training, data, configuration ------------------------------------------------------------
 
 
-def _losses(run):
+def _losses(run: Run) -> dict[str, Any] | None:
     """The curves, and the losses of the checkpoint's epoch; None without a history."""
     history = run.history
     epochs = list(history.get("epoch") or [])
     if not epochs or not any(name in history for name in LOSS_LABELS):
         return None
     epoch = run.epoch if run.epoch in epochs else epochs[-1]
-    place = epochs.index(epoch)
+    index = epochs.index(epoch)
 
-    def value(name):
-        figure = history.get(name, [None] * len(epochs))[place]
+    def value(name: str) -> float | None:
+        figure = history.get(name, [None] * len(epochs))[index]
         return None if figure is None or not math.isfinite(figure) else float(figure)
 
     rows = [{"name": label, "color": LOSS_COLORS[name], "training": value(name),
@@ -190,7 +207,8 @@ def _losses(run):
             "epochs": epochs[-1], "lowest": min(validated)[1] if validated else None}
 
 
-def _data(name, statistics, dataset, config):
+def _data(name: str, statistics: Statistics, dataset: Dataset, config: Config | None
+          ) -> dict[str, Any]:
     resized = statistics["resized"]
     known = resized is not None and len(resized) > 0
     return {
@@ -205,15 +223,15 @@ def _data(name, statistics, dataset, config):
     }
 
 
-def _settings(config):
+def _settings(config: Config | None) -> list[tuple[str, str, bool]]:
     """All settings as (name, value, whether it differs from the library's default)."""
     if config is None:
         return []
-    own, default = (json.loads(each.to_json()) for each in (config, Config()))
+    own, default = json.loads(config.to_json()), json.loads(Config().to_json())
     return [(name, _as_text(value), value != default.get(name)) for name, value in own.items()]
 
 
-def _as_text(value):
+def _as_text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}: {_as_text(part)}" for name, part in value.items())
     if isinstance(value, list):
@@ -221,8 +239,8 @@ def _as_text(value):
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _made(run, metrics):
-    """How the report came to be: rows of (name, value)."""
+def _provenance(run: Run, metrics: Metrics) -> list[tuple[str, str]]:
+    """How the report was made: rows of (name, value)."""
     settings = metrics["settings"]
     rows = {"date": f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}"}
     if run.checkpoint is not None:
@@ -238,8 +256,8 @@ def _made(run, metrics):
     return list(rows.items())
 
 
-def _versions():
-    """Packages with their versions, and with Keras the backend that it runs on, if it is loaded."""
+def _versions() -> Iterator[str]:
+    """Packages with their versions; if Keras is loaded, its backend first."""
     keras = sys.modules.get("keras")
     backend = [keras.config.backend()] if keras else []
     for name in [*backend, *PACKAGES]:

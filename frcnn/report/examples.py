@@ -1,27 +1,40 @@
 """Which images a report shows, and their pictures."""
 
+from __future__ import annotations
+
 import random
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from frcnn.arrays import DetectionResult, IntArray
 from frcnn.evaluate import confusion_matrix
-from frcnn.evaluate.coco import class_labels, detections_of, image_ids_of
-from frcnn.report.figures import as_jpeg
+from frcnn.evaluate.coco import Results, class_labels, detections_of, image_ids_of
+from frcnn.evaluate.matching import IOU_THRESHOLD
+from frcnn.report.figures import as_jpeg, figure_of
 from frcnn.visualize import display_beside_truth
 
-WIDTH, TALLEST = 6.0, 7.5  # inches of a picture
-RIM = 0.03
+if TYPE_CHECKING:
+    from frcnn.data.dataset import Dataset
+
+MAX_WIDTH, MAX_HEIGHT = 6.0, 7.5  # inches of a picture
+MARGIN = 0.03
 
 
 @dataclass
 class Score:
-    """How well one image was detected: objects found under their own class, and what went wrong.
+    """How well one image was detected.
 
-    `missed` are objects, `false` detections; an object that was found under another class's name
-    counts as both.
+    Attributes:
+        image_id: internal id of the image.
+        hits: objects found under their own class.
+        missed: objects not found; one found under another class counts here and in `false`.
+        false: detections that match no object of their class.
     """
 
     image_id: int
@@ -30,13 +43,15 @@ class Score:
     false: int
 
     @property
-    def f1(self):
+    def f1(self) -> float | None:
         """2·hits / (objects + detections); None where there is neither."""
         count = 2 * self.hits + self.missed + self.false
         return 2 * self.hits / count if count else None
 
 
-def score_images(dataset, results, image_ids=None, *, iou_threshold=0.5, score_threshold=0.5):
+def score_images(dataset: Dataset, results: Results, image_ids: Iterable[int] | None = None, *,
+                 iou_threshold: float = IOU_THRESHOLD, score_threshold: float = 0.5
+                 ) -> tuple[list[Score], IntArray]:
     """Scores each image, and counts the confusion of all.
 
     Args:
@@ -62,10 +77,11 @@ def score_images(dataset, results, image_ids=None, *, iou_threshold=0.5, score_t
     return scores, total
 
 
-def choose_examples(scores, count=3, seed=0):
+def choose_examples(scores: Sequence[Score], count: int = 3, seed: int = 0
+                    ) -> dict[str, list[Score]]:
     """The best, the worst and some random images, none of them twice.
 
-    Images are ranked by F1; of equal ones the better has more hits, the worse more mistakes. An
+    Images are ranked by F1; of equal ones the better has more hits, the worse more errors. An
     image without objects and detections has no rank, but may be among the random ones.
 
     Args:
@@ -77,7 +93,7 @@ def choose_examples(scores, count=3, seed=0):
         dict: "best", "worst" and "random" → list of Score, the best and the worst first.
     """
     ranked = sorted((score for score in scores if score.f1 is not None),
-                    key=lambda score: (-score.f1, -score.hits, score.missed + score.false))
+                    key=lambda score: (-(score.f1 or 0), -score.hits, score.missed + score.false))
     best, worst = ranked[:count], ranked[count:][-count:][::-1]
     taken = {score.image_id for score in best + worst}
     rest = [score for score in scores if score.image_id not in taken]
@@ -85,23 +101,28 @@ def choose_examples(scores, count=3, seed=0):
     return {"best": best, "worst": worst, "random": chosen}
 
 
-def draw_example(dataset, image_id, result, *, iou_threshold=0.5, score_threshold=0.5):
-    """The pictures of one image: with its truth, and with its detections, as data URIs."""
+def draw_example(dataset: Dataset, image_id: int, result: DetectionResult | None, *,
+                 iou_threshold: float = IOU_THRESHOLD, score_threshold: float = 0.5
+                 ) -> tuple[str, str]:
+    """Two pictures of one image, with its truth and with its detections, as data URIs."""
     image = dataset.load_image(image_id)
     height, width = image.shape[:2]
-    scale = min(WIDTH / width, TALLEST / height)
-    axes = [_panel(width * scale, height * scale) for _ in range(2)]
-    display_beside_truth(image, *dataset.load_boxes(image_id),
-                         *detections_of(dataset, image_id, result), class_labels(dataset), axes,
-                         iou_threshold=iou_threshold, score_threshold=score_threshold)
-    for ax in axes:
-        ax.set_title("")  # the page has its own
-    return [as_jpeg(ax.figure) for ax in axes]
+    scale = min(MAX_WIDTH / width, MAX_HEIGHT / height)
+    truth, found = (_panel(width * scale, height * scale) for _ in range(2))
+    gt_boxes, gt_class_ids = dataset.load_boxes(image_id)
+    boxes, class_ids, scores = detections_of(dataset, image_id, result)
+    display_beside_truth(image, gt_boxes, gt_class_ids, boxes, class_ids, scores,
+                         class_labels(dataset), (truth, found), iou_threshold=iou_threshold,
+                         score_threshold=score_threshold)
+    for ax in (truth, found):
+        ax.set_title("")  # the page has titles in HTML
+    return as_jpeg(figure_of(truth)), as_jpeg(figure_of(found))
 
 
-def _panel(width, height):
-    """Axes that fill a figure but for a rim, in inches."""
-    size = (width + 2 * RIM, height + 2 * RIM)
+def _panel(width: float, height: float) -> Axes:
+    """Axes that fill a figure except for a margin, in inches."""
+    size = (width + 2 * MARGIN, height + 2 * MARGIN)
     figure = Figure(figsize=size)
     FigureCanvasAgg(figure)
-    return figure.add_axes([RIM / size[0], RIM / size[1], width / size[0], height / size[1]])
+    return figure.add_axes((MARGIN / size[0], MARGIN / size[1], width / size[0],
+                            height / size[1]))
