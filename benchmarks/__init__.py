@@ -1,1 +1,1 @@
-"""Programs that measure how fast the library is; `python -m benchmarks --help` names them."""
+"""Programs that measure the library's speed; `python -m benchmarks --help` lists them."""

@@ -1,11 +1,11 @@
-"""How fast the library is on this machine.
+"""Speed and memory of the library on this machine.
 
-    python -m benchmarks                  the table of goals and the split by stage, a quarter hour
+    python -m benchmarks                  the table of goals and the times by stage, 15 minutes
     python -m benchmarks SUBJECT          one subject
     python -m benchmarks SUBJECT --help   its options
 
-Each row is measured in a fresh process with the libraries' own settings. Figures count only on a
-machine that does nothing else.
+Each row is measured in a new process with the libraries' default settings. Figures are valid only
+on an otherwise idle machine.
 """
 
 import argparse
@@ -24,49 +24,50 @@ DEFAULT = ("table", "stages")
 def main(arguments=None):
     """The program; returns 1 if something could not be measured."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments[:1] == ["loader"]:  # which times stages of its own kind, and takes other options
+    if arguments[:1] == ["loader"]:  # has options of its own
         return importlib.import_module("benchmarks.loader").main(arguments[1:])
     named = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
     if named not in (None, *SUBJECTS):
-        make_parser(()).error(f"there is no subject {named!r}; there are "
+        make_parser(()).error(f"there is no subject {named!r}; choose one of "
                               + ", ".join([*SUBJECTS, "loader"]))
     subjects = {name: importlib.import_module(f"benchmarks.{name}")
                 for name in ([named] if named else DEFAULT)}
     options = make_parser(subjects.values(), named).parse_args(arguments)
 
     here = machine.describe()
-    everything = {"date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
-                  "machine": here, "options": {key: value if not isinstance(value, Path)
-                                               else str(value)
-                                               for key, value in vars(options).items()}}
+    collected = {"date": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+                 "machine": here, "options": {key: value if not isinstance(value, Path)
+                                              else str(value)
+                                              for key, value in vars(options).items()}}
     as_text = report.as_markdown if options.markdown else report.as_text
     print(*machine.sentences(here), sep="\n", flush=True)
     failures = []
     for name, subject in subjects.items():
-        sections, everything[name], errors = subject.run(options)
+        sections, collected[name], errors = subject.run(options)
         for section in sections:
             print("\n" + as_text(section), flush=True)
         failures += errors
         if options.json:  # after each subject: a later one may be interrupted
-            options.json.write_text(json.dumps(everything, indent=1) + "\n", encoding="utf-8")
+            options.json.write_text(json.dumps(collected, indent=1) + "\n", encoding="utf-8")
     for failure in failures:
         print("\n" + failure, file=sys.stderr)
     return 1 if failures else 0
 
 
 def make_parser(subjects, named=None):
-    """The parser of the options that all subjects share, and of those of the given ones."""
+    """The parser of the options that all subjects share, and of the given subjects' own."""
     program = "python -m benchmarks" + (f" {named}" if named else "")
     parser = argparse.ArgumentParser(prog=program, description=__doc__.split("\n", 1)[0],
                                      epilog="Subjects: " + ", ".join([*SUBJECTS, "loader"]) + ".")
     parser.add_argument("--runs", type=_at_least_one, default=5,
-                        help="of each row, after the warm-up (%(default)s)")
+                        help="runs of each row after the warm-up (%(default)s)")
     parser.add_argument("--warmup", type=_at_least_one, default=2,
-                        help="runs that do not count (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure there")
+                        help="runs before those that are timed (%(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE",
+                        help="also write all figures to this file")
     parser.add_argument("--markdown", action="store_true", help="print Markdown")
     parser.add_argument("--shrink", type=_at_least_one, default=1, metavar="N",
-                        help="divide sides of images and matrices by N, to try the program out")
+                        help="divide sides of images and matrices by N, to test the program")
     for subject in subjects:
         subject.add_options(parser)
     return parser

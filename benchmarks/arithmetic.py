@@ -1,4 +1,4 @@
-"""How many multiply-adds a model does, counted by walking through its layers."""
+"""The number of multiply-adds of a model, counted layer by layer."""
 
 import math
 from typing import NamedTuple
@@ -23,14 +23,17 @@ def multiply_adds(model, batch=1):
     """The work of every call of a layer that has a kernel, in the order of the calls.
 
     A layer that is called several times, as the RPN's are on each level, counts each time. Biases,
-    BatchNorm, activations, pooling, RoI align and suppression are left out: they are no products.
+    BatchNorm, activations, pooling, RoI align and suppression are left out: they have no kernel.
 
     Args:
         model: a functional `keras.Model`, channels last; the sides of its image must be fixed.
-        batch: images.
+        batch: number of images.
 
     Returns:
         A list of LayerWork.
+
+    Raises:
+        ValueError: a layer is a transposed convolution, or its output has no fixed shape.
     """
     inputs = [keras.KerasTensor((batch, *x.shape[1:]), x.dtype) for x in model.inputs]
     found = []
@@ -39,7 +42,7 @@ def multiply_adds(model, batch=1):
 
 
 def _walk(model, inputs, found):
-    """Follows shapes through a model and notes the work on the way; returns the outputs."""
+    """Propagates shapes through a model and appends the work to `found`; returns the outputs."""
 
     def operation(layer):
         def call(*args, **kwargs):
@@ -57,7 +60,7 @@ def _walk(model, inputs, found):
 
 
 def _work(layer, shape):
-    """Every place of the output needs each number of the kernel once."""
+    """Every position of the output multiplies by each value of the kernel once."""
     if isinstance(layer, (keras.layers.Conv2DTranspose, keras.layers.Conv1DTranspose)):
         raise ValueError(f"The layer {layer.name!r} is a transposed convolution, which is not "
                          "counted.")
@@ -68,14 +71,14 @@ def _work(layer, shape):
 
 
 def _sampled_work(layer, shape):
-    """Each sampled anchor needs the RPN's kernels once."""
+    """Every sampled anchor multiplies by the RPN's kernels once."""
     kernels = sum(math.prod(conv.kernel.shape) for conv in layer.rpn.layers
                   if getattr(conv, "kernel", None) is not None)
     return math.prod(shape[:2]) * kernels
 
 
 def by_stage(works):
-    """Multiply-adds of the stages "backbone", "FPN", "RPN" and "head", as far as they occur."""
+    """Multiply-adds of those of the stages "backbone", "FPN", "RPN" and "head" that occur."""
     total = {}
     for work in works:
         stage = next((stage for prefix, stage in STAGES.items() if work.name.startswith(prefix)),
@@ -87,19 +90,19 @@ def by_stage(works):
 def of_training_step(works):
     """The same list for a training step.
 
-    A step does three products for each of the forward pass: that one, the gradient of the kernel
-    and that of the input. The image needs no gradient, which spares the first layer's, and the RPN
-    over all cells gets none where its sampled anchors are computed beside it.
+    For each product of the forward pass a step has three: that one, the gradient of the kernel and
+    the gradient of the input. The first layer needs no gradient of its input, the image. The RPN
+    over all cells needs no gradients where its sampled anchors are computed separately.
     """
     samples = any(work.name == SAMPLED for work in works)
 
-    def products(place, name):
+    def products(index, name):
         if samples and name != SAMPLED and name.startswith("rpn_"):
             return 1
-        return 3 if place else 2
+        return 3 if index else 2
 
-    return [LayerWork(work.name, products(place, work.name) * work.multiply_adds)
-            for place, work in enumerate(works)]
+    return [LayerWork(work.name, products(index, work.name) * work.multiply_adds)
+            for index, work in enumerate(works)]
 
 
 def total(works, training=False):

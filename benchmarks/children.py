@@ -1,4 +1,4 @@
-"""Fresh processes for measurements, so that each has its own memory and nothing is warm.
+"""New processes for measurements, so that each starts with unused memory and empty caches.
 
     python -m benchmarks.children '{"work": "network:measure", …}'
 
@@ -21,14 +21,14 @@ LINES_OF_AN_ERROR = 15
 
 
 class ChildError(RuntimeError):
-    """A measuring process ended without a result; the message says how."""
+    """A measuring process ended without a result; the message has the reason."""
 
 
 def run(work, **arguments):
-    """Runs `work(**arguments)` in a fresh process.
+    """Runs `work(**arguments)` in a new process.
 
     Args:
-        work: "module:function" of this package; the function returns what JSON can hold.
+        work: "module:function" of this package; the function's result is stored as JSON.
 
     Returns:
         The result.
@@ -49,7 +49,7 @@ def run(work, **arguments):
 def environment():
     """The environment of a measuring process: this one's, with the package on the path.
 
-    Whether weights may change is left to each measurement.
+    It leaves out the variable of `detection_only`: each measurement decides that itself.
     """
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     kept = {name: value for name, value in os.environ.items() if name != FROZEN_WEIGHTS}
@@ -57,20 +57,20 @@ def environment():
 
 
 def progress(text):
-    """Says on the error stream what is being done."""
+    """Prints a line of progress to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def _reason(code, errors):
     if code == -signal.SIGKILL:
-        return ("The measuring process was killed, as the system does with a process for which "
-                "there is no memory left; measure a smaller image or batch.")
+        return ("The measuring process was killed, most likely because no memory was left; measure "
+                "a smaller image or batch.")
     lines = "\n".join(errors.strip().splitlines()[-LINES_OF_AN_ERROR:])
-    return f"The measuring process ended with the code {code} and without a result:\n{lines}"
+    return f"The measuring process ended with exit code {code} and without a result:\n{lines}"
 
 
 def main(text):
-    """The child's side."""
+    """Runs in the new process: calls the function and prints its result."""
     arguments = json.loads(text)
     module, _, name = arguments.pop("work").partition(":")
     work = getattr(importlib.import_module(f"benchmarks.{module}"), name)

@@ -1,8 +1,8 @@
-"""One detection as a program of a user would do it, with the time of day after each part.
+"""One detection as in a user's program, with a time stamp after each part.
 
     python -m benchmarks.first_detection WEIGHTS PICTURE SIDE PRECISION
 
-It imports nothing but what detection needs, inside the function, since the import is timed too.
+Imports are inside the function, and only those that detection needs, since they are timed too.
 """
 
 import json
@@ -11,7 +11,7 @@ import time
 
 
 def main(weights, picture, side, precision):
-    """Detects in one picture; prints the times as a line of JSON."""
+    """Detects on one image; prints the time stamps as a line of JSON."""
     from frcnn.config import Config
     from frcnn.data.image_io import read_image
     from frcnn.model.mask_rcnn import MaskRCNN

@@ -1,4 +1,4 @@
-"""Images a second on a GPU, in training and inference, beside torchvision's on the same."""
+"""Images a second on a GPU, in training and inference, with torchvision's on the same GPU."""
 
 import importlib.util
 
@@ -11,8 +11,8 @@ SIDE = 1024
 BATCHES = (1, 2, 4, 8)
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 WORKS = {"detect": "detection", "train": "training"}
-NO_GPU = ("{backend} sees no GPU here, so there is nothing to measure. With --any-device the same "
-          "rows are measured on what there is.")
+NO_GPU = ("{backend} finds no GPU here, so there is nothing to measure. With --any-device the same "
+          "rows are measured on the device that there is.")
 
 
 def add_options(parser):
@@ -44,7 +44,7 @@ def run(options):
              "detection is detect() of uint8 images of the molded size, training is "
              "train_on_batch; medians."]
     if importlib.util.find_spec("torchvision") is None:
-        notes.append("torchvision is not installed, so it is not beside them.")
+        notes.append("torchvision is not installed, so its figures are missing.")
     title = f"Images a second, {shrink_side(SIDE, options.shrink)}²"
     return [report.Section(title, ["work", "batch", "precision", "images/s", "range",
                                    "torchvision's"], lines, notes)], \
@@ -52,7 +52,7 @@ def run(options):
 
 
 def _measure(row, options, errors):
-    """One row by this library and by torchvision: seconds of each run, or None."""
+    """One row by this library and by torchvision: seconds of each run, absent after a failure."""
     found, works = {**row}, {"frcnn": "gpu_rows:measure"}
     if importlib.util.find_spec("torchvision") is not None:
         works["torchvision"] = "torchvision_rows:measure"

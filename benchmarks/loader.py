@@ -1,11 +1,11 @@
-"""How long the loader takes for one image, stage by stage, from the file to finished targets.
+"""Time of the loader for one image, stage by stage, from the file to finished targets.
 
     python -m benchmarks.loader
     python -m benchmarks.loader --augmentation microscopy
     python -m benchmarks.loader --images folder/of/images --objects 200
 
-Times are processor time of one thread, the median over many runs, of an idle machine if they are
-to be believed. Each stage is timed alone; "whole" is a batch of one image as training gets it.
+Times are processor time of one thread, the median over many runs; they are valid only on an
+otherwise idle machine. Each stage is timed alone; "whole" is a batch of one image as in training.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from frcnn.data.resize import resize_image
 from frcnn.data.targets import build_rpn_targets
 from frcnn.geometry.anchors import pyramid_anchors
 
-# What the reference (Matterport's Mask R-CNN) needs for such an image on one core, in ms: figures
-# that this library was given as its measure. Reading and molding are the rest of its whole.
+# Times of the reference (Matterport's Mask R-CNN) for such an image on one core, in ms, which the
+# goal was set against. The rest of its whole is reading and molding.
 REFERENCE = {"resize": 80, "targets": 350, "whole": 500}
 GOAL = 45
 _OF_THE_GOAL = ("images", "objects", "max_dim", "anchor_stride", "augmentation")
@@ -64,7 +64,7 @@ class Pictures(Dataset):
 
 
 def draw_jpeg(path):
-    """Writes a picture as a microscope might give it: smooth, with spots, 1280 x 720 pixels."""
+    """Writes an image like a micrograph: smooth, with spots and noise, 1280 × 720 pixels."""
     rng = np.random.default_rng(0)
     small = rng.normal(170, 25, (HEIGHT // 8, WIDTH // 8, 3)).clip(0, 255).astype(np.uint8)
     image = Image.fromarray(small).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
@@ -74,7 +74,7 @@ def draw_jpeg(path):
 
 
 def stages(dataset, config, augmentation):
-    """`[(name, function of an image id), …]`; what a stage needs is made before, untimed."""
+    """`[(name, function of an image id), …]`; the inputs of a stage are prepared untimed."""
     sequence = DetectionSequence(dataset, config, shuffle=False, augmentation=augmentation,
                                  batch_size=1, seed=0)
     anchors, augment = pyramid_anchors(config, sequence.image_shape), resolve(augmentation)
@@ -82,7 +82,7 @@ def stages(dataset, config, augmentation):
 
     def prepared(image_id):
         if image_id not in made:
-            made.clear()  # one image at a time: folders may be large
+            made.clear()  # holds one image at a time: folders may be large
             image, boxes = dataset.load_image(image_id), dataset.load_boxes(image_id)
             made[image_id] = image, boxes, load_image_gt(dataset, config, image_id)
         return made[image_id]
@@ -104,7 +104,7 @@ def stages(dataset, config, augmentation):
         sequence.epoch = next(seeds)
         return sequence[image_id]
 
-    seeds = iter(range(10**9))  # another one each time: chance decides what augmentation costs
+    seeds = iter(range(10**9))  # a new one each time: the cost of augmentation is random
     found = [("read", dataset.load_image), ("augment", augmented), ("resize", resized),
              ("mold", lambda image_id: mold_image(prepared(image_id)[2].image, config)),
              ("targets", targets), ("whole", whole)]
@@ -112,12 +112,12 @@ def stages(dataset, config, augmentation):
 
 
 def measure(function, image_ids, runs):
-    """Milliseconds of processor time, `[runs]`, the first one, which fills caches, left out."""
+    """Milliseconds of processor time, `[runs]`, without the first one, which fills caches."""
     times = []
     for run in range(-1, runs):
         image_id = int(image_ids[run % len(image_ids)])
         if run < 0 or len(image_ids) > 1:
-            function(image_id)  # what is prepared for an image is not the stage's own
+            function(image_id)  # prepares the inputs of this image, which is not timed
         start = time.process_time()
         function(image_id)
         times.append(1000 * (time.process_time() - start))
@@ -125,14 +125,14 @@ def measure(function, image_ids, runs):
 
 
 def report(dataset, config, augmentation, runs):
-    """Prints the table; returns the medians by stage (of "augment" and then "whole", the means)."""
+    """Prints the table; returns the medians by stage (means of the stages with augmentation)."""
     header = f"{'stage':10}{'ms':>9}{'reference, ms':>16}"
     print(header, "-" * len(header), sep="\n")
     results = {}
     for name, function in stages(dataset, config, augmentation):
         times = measure(function, dataset.image_ids, runs)
-        by_chance = augmentation is not None and name in ("augment", "whole")
-        results[name] = statistics.fmean(times) if by_chance else statistics.median(times)
+        is_random = augmentation is not None and name in ("augment", "whole")
+        results[name] = statistics.fmean(times) if is_random else statistics.median(times)
         print(f"{name:10}{results[name]:9.1f}{REFERENCE.get(name, ''):>16}".rstrip())
     return results
 
@@ -141,13 +141,13 @@ def main(arguments=None):
     """The program."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.loader",
                                      description=__doc__.split("\n", 1)[0])
-    parser.add_argument("--images", type=Path, help="folder of images; default one that is drawn")
+    parser.add_argument("--images", type=Path, help="folder of images; default: one drawn image")
     parser.add_argument("--objects", type=int, default=50, help="boxes an image (%(default)s)")
     parser.add_argument("--max-dim", type=int, default=1024, help="IMAGE_MAX_DIM (%(default)s)")
     parser.add_argument("--anchor-stride", type=int, default=1,
                         help="RPN_ANCHOR_STRIDE (%(default)s)")
     parser.add_argument("--augmentation", choices=sorted(PRESETS), help="default none")
-    parser.add_argument("--runs", type=int, default=30, help="of each stage (%(default)s)")
+    parser.add_argument("--runs", type=int, default=30, help="runs of each stage (%(default)s)")
     options = parser.parse_args(arguments)
     config = Config(NUM_CLASSES=2, IMAGE_MAX_DIM=options.max_dim,
                     IMAGE_MIN_DIM=min(800, options.max_dim),

@@ -1,4 +1,4 @@
-"""What machine and software a measurement ran on."""
+"""The machine and the software that a measurement ran on."""
 
 import importlib.metadata
 import os
@@ -7,15 +7,15 @@ from pathlib import Path
 
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "torchvision", "numpy")
 FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile")
-# Settings from outside that change speed; named where set, so that no tuning is hidden.
+# Environment variables that change the speed; those that are set are printed.
 VARIABLES = ("CUDA_VISIBLE_DEVICES", "KERAS_BACKEND", "LD_PRELOAD", "MALLOC_ARENA_MAX",
              "OMP_NUM_THREADS", "TF_ENABLE_ONEDNN_OPTS", "TF_NUM_INTEROP_THREADS",
              "TF_NUM_INTRAOP_THREADS", "TF_XLA_FLAGS", "XLA_FLAGS")
-BUSY = 0.3
+BUSY = 0.3  # load per core above which other work disturbs the times
 
 
 def describe():
-    """The machine as a dict that JSON can hold."""
+    """The machine as a dict of plain values, for JSON."""
     information = _read("/proc/cpuinfo")
     flags = set(_field(information, "flags").split())
     return {
@@ -32,7 +32,7 @@ def describe():
 
 
 def sentences(machine):
-    """The description as a few lines for people."""
+    """The description as lines of text."""
     packages = ", ".join(f"{name} {version}" for name, version in machine["packages"].items())
     memory = f", {machine['memory_gib']} GiB" if machine["memory_gib"] else ""
     features = f" ({', '.join(machine['features'])})" if machine["features"] else ""

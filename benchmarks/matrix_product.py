@@ -4,13 +4,13 @@ from benchmarks.measure import median, time_runs
 
 SIDE = 4096
 MULTIPLY_ADDS = SIDE**3
-# A unit that changed by more than this while a row was measured: other work disturbed it.
+# If the unit changes by more than this while a row is measured, other work disturbed it.
 STEADY = 1.1
 
 
 def product_times(dtype="float32", side=SIDE, runs=5):
-    """Seconds of single products of two `side` × `side` matrices, warm."""
-    import tensorflow as tf  # here, since parents of measuring processes do without it
+    """Seconds of single products of two `side` × `side` matrices, after a warm-up."""
+    import tensorflow as tf  # not needed by the processes that start the measuring ones
 
     a, b = (tf.cast(tf.random.stateless_normal((side, side), (seed, 0)), dtype)
             for seed in (1, 2))

@@ -1,4 +1,4 @@
-"""Time and memory of a piece of work: single runs on the wall clock, and the kernel's own peak."""
+"""Time and memory of a function: wall-clock time of single runs, and the kernel's peak memory."""
 
 import contextlib
 import re
@@ -12,7 +12,7 @@ CLEAR_REFS = Path("/proc/self/clear_refs")
 
 
 def time_runs(work, runs, warmup=2):
-    """Seconds of each of `runs` calls of `work()`, after `warmup` calls that do not count."""
+    """Seconds of each of `runs` calls of `work()`, after `warmup` calls that are not timed."""
     for _ in range(warmup):
         work()
     times = []
@@ -32,7 +32,7 @@ def parse_status(text):
     """Resident memory now and at its peak, in bytes, from a `/proc/<pid>/status`.
 
     Returns:
-        Dict with those of the keys "VmRSS" and "VmHWM" that the text has.
+        Dict with those of the keys "VmRSS" and "VmHWM" that are in the text.
     """
     found = re.findall(r"^(VmRSS|VmHWM):\s*(\d+) kB$", text, re.MULTILINE)
     return {name: 1024 * int(kilobytes) for name, kilobytes in found}
@@ -46,13 +46,13 @@ def resident():
 def peak():
     """The most resident memory in bytes since the start or `reset_peak`; None without `/proc`.
 
-    `resource.getrusage` is no substitute: its peak begins with that of the parent process.
+    Unlike this, the peak of `resource.getrusage` includes that of the parent process.
     """
     return _status().get("VmHWM")
 
 
 def reset_peak():
-    """Makes `peak` start from here; returns whether the system lets us."""
+    """Restarts `peak` from the present memory; returns whether the system supports that."""
     try:
         CLEAR_REFS.write_text("5")
     except OSError:
@@ -62,9 +62,9 @@ def reset_peak():
 
 @contextlib.contextmanager
 def watch_memory(interval=0.2):
-    """Reads `resident` every `interval` seconds while this is open.
+    """Reads `resident` every `interval` seconds within the `with` block.
 
-    Gives the list that the readings are added to; the last comes when it closes.
+    Yields the list that the readings are appended to; the last is taken at the end of the block.
     """
     readings, end = [], threading.Event()
 

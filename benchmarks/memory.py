@@ -1,4 +1,4 @@
-"""Memory: the peak of single rows, and whether it stays flat over many images."""
+"""Memory: the peak of single rows, and whether it stays constant over many images."""
 
 import argparse
 
@@ -18,13 +18,14 @@ def add_options(parser):
     """Options of this subject alone."""
     group = parser.add_argument_group("memory")
     group.add_argument("--images", type=int, default=1000,
-                       help="for the flatness; 0 leaves it out (%(default)s)")
-    group.add_argument("--sizes", type=int, default=20, help="of these images (%(default)s)")
+                       help="images in one call; 0 leaves that part out (%(default)s)")
+    group.add_argument("--sizes", type=int, default=20,
+                       help="different sizes of these images (%(default)s)")
     group.add_argument("--many-side", type=int, default=256,
                        help="IMAGE_MAX_DIM for these images (%(default)s)")
     group.add_argument("--resize-mode", default="square",
                        help="IMAGE_RESIZE_MODE for these images (%(default)s)")
-    group.add_argument("--no-rows", action="store_true", help="leave the peaks of single rows out")
+    group.add_argument("--no-rows", action="store_true", help="leave out the peaks of single rows")
 
 
 def run(options):
@@ -53,7 +54,7 @@ def run(options):
 
 
 def peaks_section(results):
-    """Memory of single rows, absolute and relative."""
+    """Memory of single rows, absolute and relative to the reference's."""
     goal = next(goal for goal in GOALS if goal.kind == "memory")
     lines = []
     for result in results:

@@ -16,13 +16,13 @@ from frcnn.model.mask_rcnn import MaskRCNN
 from frcnn.startup import detection_only
 from frcnn.weights.checkpoint import save_weights
 
-# Of every row, beside the size of the image: random weights, all layers trained.
+# Settings of every row besides the image size; weights are random, and all layers are trained.
 CONDITIONS = {
     "NAME": "benchmark", "BACKBONE": "resnet50", "NUM_CLASSES": 8, "RPN_ANCHOR_STRIDE": 1,
     "POST_NMS_ROIS_INFERENCE": 1000, "POST_NMS_ROIS_TRAINING": 2000, "TRAIN_ROIS_PER_IMAGE": 200,
 }
 OBJECTS = 20
-# So small that the random weights stay what they are; the arithmetic is the same with any.
+# So small that the random weights hardly change; the arithmetic does not depend on it.
 LEARNING_RATE = 1e-6
 
 
@@ -34,16 +34,16 @@ def make_config(side, batch=1, precision="float32", train_bn=False, **settings):
 
 
 def make_image(height, width=None, seed=0):
-    """A picture of noise, uint8 `[height, width, 3]`."""
+    """An image of noise, uint8 `[height, width, 3]`."""
     shape = (height, width or height, 3)
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
 class Noise(Dataset):
-    """Square pictures of noise with boxes drawn at random.
+    """Square images of noise with boxes drawn at random.
 
     Args:
-        side: of the pictures, in pixels.
+        side: of the images, in pixels.
         images: how many.
         num_classes: background included.
     """
@@ -80,9 +80,9 @@ def make_detector(mode, config, jit_compile=None):
     """A MaskRCNN with seeded random weights; for training, compiled with all layers trained.
 
     Args:
-        jit_compile: True, False, or None for what Keras chooses.
+        jit_compile: True, False, or None for Keras's choice.
     """
-    # The folder is only named: nothing is written without training.
+    # Nothing is written to the folder without training.
     model = MaskRCNN(mode, config, tempfile.gettempdir(), seed=0)
     if mode == "training":
         model.set_trainable(".*")
@@ -93,7 +93,7 @@ def make_detector(mode, config, jit_compile=None):
 
 
 def make_work(task, config, jit_compile=None):
-    """What is timed, as a function without arguments, and the MaskRCNN.
+    """The timed work, as a function without arguments, and the MaskRCNN.
 
     Args:
         task: "detect" (a batch of images, already of the molded size, from arrays to boxes) or
@@ -108,28 +108,28 @@ def make_work(task, config, jit_compile=None):
     def step():
         loss = np.asarray(model.keras_model.train_on_batch(batch)).ravel()[0]
         if not np.isfinite(loss):
-            raise FloatingPointError(f"The loss of the random network is {loss}: its time would "
-                                     "say nothing.")
+            raise FloatingPointError(f"The loss of the random network is {loss}, so its time is "
+                                     "not valid.")
 
     return step, model
 
 
 def measure_row(task, side, batch=1, precision="float32", train_bn=False, jit_compile=None,
                 settings=None, weights_change=False, runs=5, warmup=2, product=SIDE):
-    """Time and memory of one piece of work in this process, which should be fresh.
+    """Time and memory of one row in this process, which should be a new one.
 
     Args:
         task: see `make_work`.
         settings: further settings of the Config.
-        weights_change: True for a detection without `detection_only`, which is called otherwise
-            and holds for this process from then on.
+        weights_change: True for a detection without `detection_only`; otherwise it is called, and
+            applies to this process from then on.
         product: side of the matrices that give the unit.
 
     Returns:
         Dict of `seconds` (of each run), `first_seconds` (the first call, which traces),
         `unit_before` and `unit_after` (seconds of each product), `half_products` (the same in
         bfloat16, only if that is the precision), `multiply_adds` of one run, and in bytes, or None
-        without `/proc`: `memory_start` (all is imported, nothing built), `memory_built` and
+        without `/proc`: `memory_start` (after the imports), `memory_built` (after the build) and
         `memory_peak` (after the warm-up).
     """
     if task == "detect" and not weights_change:
@@ -143,7 +143,7 @@ def measure_row(task, side, batch=1, precision="float32", train_bn=False, jit_co
     work()
     first_seconds = time.perf_counter() - start
     measure.time_runs(work, max(0, warmup - 1), 0)
-    # Before the first product: its matrices would lie in the memory that is measured.
+    # Read before the first product, whose matrices would add to it.
     memory_peak = measure.peak()
     unit_before = product_times(side=product)
     seconds = measure.time_runs(work, runs, 0)
@@ -159,7 +159,7 @@ def measure_row(task, side, batch=1, precision="float32", train_bn=False, jit_co
 
 
 def measure_many(images, sizes, side, precision, resize_mode):
-    """Detects in many images of several sizes in one call, and watches the memory meanwhile.
+    """Detects on many images of several sizes in one call, and records the memory meanwhile.
 
     Args:
         images: how many, of `sizes` different sizes between half and one and a half of `side`.
@@ -168,7 +168,7 @@ def measure_many(images, sizes, side, precision, resize_mode):
     Returns:
         Dict of `seconds`, `processor_seconds`, `cores`, `first_seconds` (one image of each size,
         before), `shapes` ((B, H, W) of each graph that was compiled; None is any number), and
-        `resident`: bytes at even times from the start to the end of the call.
+        `resident`: bytes at regular intervals from the start to the end of the call.
     """
     config = make_config(side, 1, precision, IMAGE_RESIZE_MODE=resize_mode)
     model = make_detector("inference", config)

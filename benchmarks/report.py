@@ -1,6 +1,8 @@
-"""Figures for people: aligned text, or Markdown to paste."""
+"""Figures as aligned text or as Markdown."""
 
 from dataclasses import dataclass, field
+
+from frcnn.evaluate.tables import align_columns
 
 GIGABYTE = 1e9
 
@@ -11,9 +13,9 @@ class Section:
 
     Attributes:
         title: one line.
-        headers: a text a column.
-        rows: lists of texts; the first column is aligned to the left, the others to the right.
-        notes: remarks, a line each.
+        headers: list of str, one a column.
+        rows: lists of str; the first column is aligned to the left, the others to the right.
+        notes: list of str, remarks of a line each.
     """
 
     title: str
@@ -52,13 +54,9 @@ def percent(share):
 
 def as_text(section):
     """The section with aligned columns."""
-    lines = [section.headers, *section.rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(section.headers))]
-    texts = ["  ".join(cell.ljust(width) if column == 0 else cell.rjust(width)
-                       for column, (cell, width) in enumerate(zip(line, widths))).rstrip()
-             for line in lines]
-    rule = "-" * max(map(len, texts))
-    return "\n".join([section.title, "", texts[0], rule, *texts[1:], *_after(section.notes)])
+    lines = align_columns([section.headers, *section.rows], left=1)
+    rule = "-" * max(map(len, lines))
+    return "\n".join([section.title, "", lines[0], rule, *lines[1:], *_after(section.notes)])
 
 
 def as_markdown(section):

@@ -1,4 +1,4 @@
-"""Rows: pieces of work that are measured in a process of their own, and what is read from them."""
+"""Rows: a forward pass or training step measured in a process of its own, and its figures."""
 
 from dataclasses import asdict, dataclass, field
 
@@ -9,11 +9,12 @@ from benchmarks.measure import median
 PRECISIONS = ("float32", "mixed_bfloat16")
 SHORT = {"float32": "float32", "mixed_bfloat16": "bfloat16", "mixed_float16": "float16",
          "auto": "auto"}
+WORKS = {"detect": "detection", "train": "training step"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One piece of work; the fields are the arguments of `network.measure_row`."""
+    """What is measured; the fields are the arguments of `network.measure_row`."""
 
     task: str
     side: int
@@ -26,12 +27,12 @@ class Row:
 
     def __str__(self):
         images = f"{self.batch} image{'s' if self.batch > 1 else ''}"
-        words = {"detect": "forward pass", "train": "training step"}[self.task]
+        work = {"detect": "forward pass", "train": "training step"}[self.task]
         extra = ", BatchNorm trained" if self.train_bn else ""
         extra += ", XLA" if self.jit_compile else ""
         extra += ", weights may change" if self.weights_change else ""
         extra += "".join(f", {name}={value}" for name, value in self.settings.items())
-        return f"{words}, {images}, {self.side}²{extra}"
+        return f"{work}, {images}, {self.side}²{extra}"
 
 
 @dataclass(frozen=True)
@@ -71,23 +72,25 @@ class Result:
         return self.data["multiply_adds"] / self.seconds / (product**3 / self.unit)
 
     def to_dict(self):
-        """What JSON keeps."""
+        """The row and its data, for JSON."""
         return {"row": asdict(self.row), **self.data}
 
 
 def shrink_side(side, shrink):
-    """A side for a trial run: divided, a multiple of 64 as the pyramid wants it."""
+    """A side for a trial run: divided, and a multiple of 64, as the pyramid requires."""
     return max(64, side // shrink // 64 * 64)
 
 
 def measure_all(rows, options, say=children.progress):
-    """Measures rows one after another, each in a fresh process.
+    """Measures rows one after another, each in a new process.
 
     Args:
         options: with `runs`, `warmup` and `shrink`.
+        say: called with a line of progress after each row.
 
     Returns:
-        results: list of Result, None for a row that failed; and errors: a text for each of those.
+        results: list of Result, None for a row that failed.
+        errors: list of str, one for each of those.
     """
     results, errors = [], []
     for number, row in enumerate(rows, start=1):

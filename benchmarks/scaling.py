@@ -1,4 +1,4 @@
-"""How time and memory grow with the size of the image, the batch and the number of proposals."""
+"""Growth of time and memory with the image size, the batch and the number of proposals."""
 
 import datetime
 import json
@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 from benchmarks import machine, report
-from benchmarks.rows import PRECISIONS, SHORT, Row, measure_all, shrink_side
+from benchmarks.rows import PRECISIONS, SHORT, WORKS, Row, measure_all, shrink_side
 
 HELP = "growth with image size, batch and proposals, with a plot"
 SIDE = 512
@@ -16,7 +16,6 @@ AXES = {
     "proposals": (f"proposals, {SIDE}²", (100, 300, 1000, 2000, 4000)),
 }
 PROPOSALS = {"detect": "POST_NMS_ROIS_INFERENCE", "train": "POST_NMS_ROIS_TRAINING"}
-WORKS = {"detect": "detection", "train": "training step"}
 
 
 def add_options(parser):
@@ -25,11 +24,11 @@ def add_options(parser):
     group.add_argument("--axis", choices=tuple(AXES), action="append", help="default all")
     group.add_argument("--precision", choices=PRECISIONS, action="append", help="default all")
     group.add_argument("--task", choices=tuple(WORKS), action="append", help="default all")
-    group.add_argument("--most", type=int, metavar="N", help="leave values above N out")
+    group.add_argument("--most", type=int, metavar="N", help="leave out values above N")
     group.add_argument("--folder", type=Path, default=Path(__file__).parent,
-                       help="for scaling.json and scaling.png (%(default)s)")
+                       help="folder of scaling.json and scaling.png (%(default)s)")
     group.add_argument("--redraw", action="store_true",
-                       help="measure nothing: draw scaling.png anew from scaling.json")
+                       help="measure nothing; draw scaling.png from scaling.json")
 
 
 def run(options):
@@ -69,7 +68,7 @@ def axis_rows(axis, task, precision, shrink=1, most=None):
         if most is not None and value > most:
             continue
         side = shrink_side(value if axis == "side" else SIDE, shrink)
-        # The defaults are spelled out, so that equal rows of different axes are recognised.
+        # With the default given too, equal rows of different axes compare equal.
         count = value if axis == "proposals" else {"detect": 1000, "train": 2000}[task]
         row = Row(task, side, value if axis == "batch" else 1, precision,
                   settings={PROPOSALS[task]: count})
@@ -82,7 +81,7 @@ def _key(row):
 
 
 def point(axis, value, result):
-    """What the plot and scaling.json keep of a result."""
+    """The values of a result that go into the plot and scaling.json."""
     seconds, peak = result.data["seconds"], result.data["memory_peak"]
     return {
         "axis": axis, "value": value, "task": result.row.task,
@@ -94,7 +93,7 @@ def point(axis, value, result):
 
 
 def as_json(points):
-    """What scaling.json holds: when and where it was measured, and a line for each point."""
+    """The content of scaling.json: date, machine, and a line for each point."""
     today = datetime.date.today().isoformat()
     where = json.dumps(machine.describe(), indent=1)
     lines = ",\n".join(json.dumps(point) for point in points)
@@ -104,14 +103,14 @@ def as_json(points):
 def series(points):
     """Points by (axis, task, precision), each list in order of its values."""
     found = {}
-    for each in sorted(points, key=lambda point: point["value"]):
-        found.setdefault((each["axis"], each["task"], each["precision"]), []).append(each)
+    for item in sorted(points, key=lambda point: point["value"]):
+        found.setdefault((item["axis"], item["task"], item["precision"]), []).append(item)
     order = list(AXES)
     return dict(sorted(found.items(), key=lambda item: (order.index(item[0][0]), item[0][1:])))
 
 
 def exponent(points, name):
-    """k of the line through the points that value^k follows best; None of fewer than two."""
+    """k of the best fit c · value^k (least squares of the logarithms); None below two points."""
     pairs = [(math.log(point["value"]), math.log(point[name])) for point in points
              if point[name]]
     if len(pairs) < 2:
@@ -122,7 +121,7 @@ def exponent(points, name):
 
 
 def section(points):
-    """First and last point of every series, and how it grows between."""
+    """First and last point of every series, and the exponent of its growth."""
     lines = []
     for (axis, task, precision), found in series(points).items():
         first, last = found[0], found[-1]
@@ -135,4 +134,4 @@ def section(points):
     return report.Section(
         "Growth", ["axis", "work", "precision", "from–to", "s", "s ~ axis^", "peak, GB",
                    "GB ~ axis^"], lines,
-        ["The exponents are those of the straight lines that fit best on logarithmic axes."])
+        ["The exponents are the slopes of the best straight lines on logarithmic axes."])

@@ -3,9 +3,9 @@
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-COLOURS = {"detect": "tab:blue", "train": "tab:red"}
-WORDS = {"detect": "detection", "train": "training step", "float32": "float32",
-         "mixed_bfloat16": "bfloat16"}
+from benchmarks.rows import SHORT, WORKS
+
+COLORS = {"detect": "tab:blue", "train": "tab:red"}
 STYLES = {"float32": "-", "mixed_bfloat16": "--"}
 ROWS = {"seconds": "time, s", "gigabytes": "peak memory, GB"}
 
@@ -34,7 +34,7 @@ def draw(points, labels, path):
 
 
 def _panel(axes, points, quantity):
-    for task, colour in COLOURS.items():
+    for task, color in COLORS.items():
         for precision, style in STYLES.items():
             found = sorted((point for point in points if (point["task"], point["precision"])
                             == (task, precision) and point[quantity] is not None),
@@ -42,15 +42,15 @@ def _panel(axes, points, quantity):
             if not found:
                 continue
             values = [point["value"] for point in found]
-            axes.plot(values, [point[quantity] for point in found], style, color=colour,
-                      marker="o", markersize=3, label=f"{WORDS[task]}, {WORDS[precision]}")
+            axes.plot(values, [point[quantity] for point in found], style, color=color,
+                      marker="o", markersize=3, label=f"{WORKS[task]}, {SHORT[precision]}")
             if quantity == "seconds":
                 axes.vlines(values, [point["low"] for point in found],
-                            [point["high"] for point in found], color=colour, alpha=0.4)
+                            [point["high"] for point in found], color=color, alpha=0.4)
     axes.set_ylim(bottom=0)
     ticks = sorted({point["value"] for point in points})
     if ticks:
-        # Ticks that would run into each other, as those of few proposals, are left out.
+        # Ticks whose labels would overlap, as those of few proposals, are left out.
         kept = [tick for tick in ticks if tick == ticks[0] or tick >= ticks[-1] / 8]
         axes.set_xticks(kept)
     axes.grid(alpha=0.3)

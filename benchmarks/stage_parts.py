@@ -1,7 +1,7 @@
-"""The parts of the detector as functions of their own, each on inputs that the part before made.
+"""The parts of the detector as separate functions, each on the outputs of the part before.
 
-A part is a Keras model cut out of the detector between two lists of tensors, compiled alone. So
-every part has its true shapes and values, and nothing of the others runs beside it.
+A part is a Keras model cut out of the detector between two lists of tensors, and compiled alone. So
+every part is timed with its true shapes and values, and without the others.
 """
 
 import keras
@@ -24,7 +24,7 @@ class Cutter:
 
     def __init__(self, model, values, training=False):
         self.model, self.training = model, training
-        # By the model's own nodes: layers that models share have tensors in each of them.
+        # By the model's own nodes: a layer that models share has tensors in each of them.
         self._nodes = {node.operation.name: node for nodes in model._nodes_by_depth.values()
                        for node in nodes}
         self.values = {id(tensor): tf.convert_to_tensor(value)
@@ -44,7 +44,7 @@ class Cutter:
     def part(self, inputs, outputs):
         """The part between two lists of tensors, as a function without arguments.
 
-        It is run once, so that what it gives is there for the parts after it.
+        It is run once, to store its outputs for the parts after it.
         """
         part = self._cut(inputs, outputs)
         function = tf.function(part, autograph=False)
@@ -54,12 +54,12 @@ class Cutter:
         return lambda: function(arrays)
 
     def with_gradient(self, inputs, outputs, wanted, weights=None):
-        """The part and its gradient by the weights and by the `wanted` inputs.
+        """The part and its gradient with respect to the weights and to the `wanted` inputs.
 
-        The values of its outputs are known already.
+        `part` must have stored the values of the outputs before.
 
         Args:
-            weights: Keras variables; default those of the part that are trained.
+            weights: Keras variables; default: the trainable ones of the part.
         """
         part = self._cut(inputs, outputs)
         weights = part.model.trainable_variables if weights is None else weights
@@ -83,7 +83,7 @@ class Cutter:
         model = keras.Model(inputs, outputs)
 
         def part(arrays):
-            # Of a single output Keras makes no list.
+            # A single output is not in a list.
             return keras.tree.flatten(model(arrays, training=self.training))
 
         part.model = model
@@ -94,7 +94,7 @@ def inference_parts(model, image, meta, anchors):
     """Every part of a detection, by name, in order.
 
     Args:
-        model: the model that `detect` runs.
+        model: the Keras model that `detect` runs.
         image: molded, `[B, H, W, C]`.
         meta: `[B, META]`.
         anchors: normalized, `[1, A, 4]`.
@@ -167,7 +167,7 @@ def _training_rpn(cut, match, pyramid, rpn):
 
 
 def _losses(model, batch, cut, rpn, targets, head):
-    """The four losses and their gradient by what the RPN and the head give."""
+    """The four losses and their gradient with respect to the outputs of the RPN and the head."""
     given = {name: tf.convert_to_tensor(value) for name, value in batch.items()}
     names = ("rpn_sampled_logits", "rpn_sampled_bbox", "mrcnn_class_logits", "mrcnn_bbox")
     match, *values = (cut.values[id(tensor)] for tensor in [*rpn, *head])
@@ -204,7 +204,7 @@ def measure_stages(task, side, batch, precision, runs, warmup=2, product=SIDE):
     Returns:
         Dict of `unit_before`, `unit_after` and `half_products` (seconds of each matrix product),
         `parts` (seconds of each run by part), `whole` (of `detect` or `train_on_batch`), `host`
-        (the same by part, for what happens around the network) and `multiply_adds` by stage.
+        (as `parts`, for the work before and after the network) and `multiply_adds` by stage.
     """
     if task == "detect":
         detection_only()
@@ -219,8 +219,8 @@ def measure_stages(task, side, batch, precision, runs, warmup=2, product=SIDE):
         rows = compiled(molded, metas)
         host = {
             "resize, mold": lambda: detector.mold_inputs(images),
-            "unmold": lambda: [detector.unmold_detections(each, shape, shape, window)
-                               for each, window in zip(rows, windows)],
+            "unmold": lambda: [detector.unmold_detections(row, shape, shape, window)
+                               for row, window in zip(rows, windows)],
         }
         parts = inference_parts(compiled.model, molded, metas, detector.get_anchors(shape)[None])
     else:

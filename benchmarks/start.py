@@ -1,4 +1,4 @@
-"""The first detection from the start of a process: import, build, weights, one image."""
+"""Time from the start of a process to its first detection: import, build, weights, one image."""
 
 import json
 import subprocess
@@ -9,10 +9,9 @@ from pathlib import Path
 
 from benchmarks import children, report
 from benchmarks.measure import median
-from benchmarks.rows import SHORT, shrink_side
+from benchmarks.rows import PRECISIONS, SHORT, shrink_side
 
 HELP = "the first detection from the start of a process"
-PRECISIONS = ("float32", "mixed_bfloat16")
 SIDE = 1024
 RUNS = 3
 PARTS = {"import": "start and import", "build": "build", "load": "weights", "detect": "detect"}
@@ -29,7 +28,7 @@ def run(options):
 
 
 def measure(options):
-    """Starts a fresh process `RUNS` times for each precision.
+    """Starts a new process `RUNS` times for each precision.
 
     Returns:
         By precision, seconds of each run by part, and "total"; and errors.
@@ -52,7 +51,7 @@ def measure(options):
 
 
 def _first_detection(weights, picture, side, precision):
-    """Seconds by part of one fresh process, counted from just before it is started."""
+    """Seconds by part of one new process, counted from just before it is started."""
     command = [sys.executable, "-m", "benchmarks.first_detection", str(weights), str(picture),
                str(side), precision]
     began = time.time()
@@ -64,7 +63,7 @@ def _first_detection(weights, picture, side, precision):
 
 
 def split(began, stamps):
-    """Seconds of each part and "total", from the times of day at which parts ended."""
+    """Seconds of each part and "total", from the time stamps at the ends of the parts."""
     parts, before = {}, began
     for name in PARTS:
         parts[name], before = stamps[name] - before, stamps[name]
@@ -80,5 +79,5 @@ def section(starts):
     return report.Section(
         "First detection from process start, seconds",
         ["precision", "median", "best", *PARTS.values()], lines,
-        [f"Each of {RUNS} fresh processes imports the library, builds the network, loads a "
-         "checkpoint and detects in one JPEG of 1280×720; the parts are medians."])
+        [f"Each of {RUNS} new processes imports the library, builds the network, loads a "
+         "checkpoint and detects on one JPEG of 1280×720; the parts are medians."])

@@ -1,4 +1,4 @@
-"""The table of goals: this library beside the reference and torchvision, on this machine."""
+"""The table of goals: this library on this machine, with the reference and torchvision."""
 
 import re
 from dataclasses import dataclass, replace
@@ -13,15 +13,17 @@ HELP = "the table of goals: forward pass, training step, memory, first detection
 
 @dataclass(frozen=True)
 class Goal:
-    """A line of the table that the library was given as its measure.
+    """A line of the table: a goal, and the figures that it was set against.
 
     The reference is Matterport's Mask R-CNN without its mask head on TensorFlow 2.15, and
     torchvision is 0.27; both were measured once on a 2-core AVX-512 machine, in units.
 
     Attributes:
-        work: what is done.
+        work: what is measured.
         rows: keys of the rows that may reach it (precisions for a first detection); the best
             counts.
+        reference, torchvision: their figures; None if unknown.
+        goal: the highest figure that meets it.
         kind: "units", "memory" (gigabytes of the row that is fastest) or "seconds".
     """
 
@@ -58,7 +60,7 @@ GOALS = (
     Goal("training step, 2 images, 512², best mode", _TRAIN_512, 8.65, 12.3, 4.6),
     Goal("training step, 1 image, 1024², best mode", _TRAIN_1024, 17.1, 25.9, 8.8),
     Goal("peak memory of that step, GB", _TRAIN_1024, 4.3, 4.4, 2.8, "memory"),
-    # In the default precision, which a user meets who sets nothing.
+    # In the default precision.
     Goal("first detection from process start, 1280×720, s", ("float32",), 11.6, None, 7,
          "seconds"),
 )
@@ -67,17 +69,17 @@ CONDITIONS = (
     "2,000 → 200 RoIs in training, all layers trained. BatchNorm runs on its stored statistics "
     "(TRAIN_BN=False, the default) unless the row says otherwise.",
     "Forward passes are made in a process that only detects (`frcnn.startup.detection_only`, as in "
-    "the sample's `detect.py`) unless the row says that weights may change.",
+    "`frcnn detect`) unless the row says that weights may change.",
     "A unit is the time of one float32 4096×4096×4096 matrix product in the same process. Times "
     "are medians, and the lowest and highest; each row has a process of its own.",
 )
-TRIAL = "Shrunk by {}: a trial of the program, whose figures compare with nothing."
+TRIAL = "Shrunk by {}: a test of the program, whose figures are not comparable."
 
 
 def add_options(parser):
     """Options of this subject alone."""
     parser.add_argument("--only", metavar="PATTERN",
-                        help="measure only rows whose name this regular expression finds; the "
+                        help="measure only rows whose name matches this regular expression; the "
                              "names are " + ", ".join([*ROWS, "first"]))
     parser.add_argument("--jit-compile", action="store_true",
                         help="compile the network of each row with XLA")
@@ -103,17 +105,17 @@ def run(options):
 
 
 def _adapt(row, options):
-    """The row as the options want it."""
+    """The row with the options applied."""
     return replace(row, side=shrink_side(row.side, options.shrink),
                    jit_compile=options.jit_compile or None)
 
 
 def goals_section(results, starts, shrink=1):
-    """The goals, with what was measured here beside them.
+    """The goals, with the figures measured here.
 
     Args:
         results: Result by key of ROWS.
-        starts: what `start.measure` gave, by precision.
+        starts: seconds by part and precision, from `start.measure`.
     """
     lines = [_goal_line(goal, results, starts, shrink) for goal in GOALS]
     notes = [*CONDITIONS, "The reference is Matterport's on TensorFlow 2.15 without its mask head; "
@@ -121,7 +123,7 @@ def goals_section(results, starts, shrink=1):
     if shrink > 1:
         notes.append(TRIAL.format(shrink))
     return report.Section(
-        "Goals: times in units, unless it says otherwise",
+        "Goals: times in units, unless stated otherwise",
         ["work", "reference", "torchvision", "goal", "here", "mode", "met"], lines, notes)
 
 
@@ -137,7 +139,7 @@ def _goal_line(goal, results, starts, shrink):
 
 
 def _best(goal, results, starts):
-    """The best figure towards a goal and its precision, or None."""
+    """The best figure for a goal and its precision, or None."""
     if goal.kind == "seconds":
         return min(((median(starts[key]["total"]), key) for key in goal.rows if key in starts),
                    default=None)
@@ -152,7 +154,7 @@ def _best(goal, results, starts):
 
 
 def rows_section(results, product=SIDE):
-    """All rows in full."""
+    """All figures of all rows."""
     lines = []
     for result in results.values():
         data = result.data
@@ -172,7 +174,7 @@ def _row_notes(results):
     found = list(results.values())
     notes = [f"The unit was {report.span([result.unit for result in found])} s.",
              "GMAC are 10⁹ multiply-adds; share is their rate as a share of the float32 matrix "
-             "product's. Above start is the peak without what the imports take."]
+             "product's. Above start is the peak less the memory after the imports."]
     halves = [result.unit / median(result.data["half_products"]) for result in found
               if result.data["half_products"]]
     if halves:

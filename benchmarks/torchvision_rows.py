@@ -1,6 +1,6 @@
 """Rows of `gpu`, by torchvision's Faster R-CNN: the same backbone, classes, image and batch.
 
-Its settings are made those of this library: 6,000 anchors before suppression, 1,000 proposals in
+Its settings are set to those of this library: 6,000 anchors before suppression, 1,000 proposals in
 inference and 2,000 in training, 200 RoIs an image, BatchNorm on stored statistics with gamma and
 beta trained, detections from a score of 0.7 and suppressed at 0.3; images are not resized.
 """
@@ -47,19 +47,19 @@ def _to_tensor(image, device):
 
 
 def _detection(model, images, device, half):
-    """From uint8 arrays to boxes on the host, as `detect` does."""
+    """From uint8 arrays to boxes on the host, as in `detect`."""
     model.eval()
 
     def detect():
         with torch.inference_mode(), half:
             found = model([_to_tensor(image, device) for image in images])
-        return [{name: value.cpu() for name, value in each.items()} for each in found]
+        return [{name: value.cpu() for name, value in result.items()} for result in found]
 
     return detect
 
 
 def _training(model, images, device, half):
-    """One step on a batch that is on the device already."""
+    """One step on a batch that is already on the device."""
     model.train()
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):

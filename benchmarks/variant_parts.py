@@ -1,4 +1,4 @@
-"""Ways to do the same: RoI align by one gather or a kernel a level, suppression by two kernels."""
+"""Implementations compared: RoI align by one gather or a kernel a level, two suppressions."""
 
 import numpy as np
 import tensorflow as tf
@@ -21,7 +21,7 @@ def random_boxes(rng, shape):
 
 
 def clustered_boxes(rng, shape, objects=40):
-    """Normalized boxes `[B, N, 4]` that crowd around some objects, as a trained RPN's do."""
+    """Normalized boxes `[B, N, 4]` clustered around some objects, as those of a trained RPN."""
     centers = random_boxes(rng, (shape[0], objects))
     chosen = centers[:, rng.integers(0, objects, shape[1])]
     sides = np.tile(chosen[..., 2:] - chosen[..., :2], 2)
@@ -30,7 +30,7 @@ def clustered_boxes(rng, shape, objects=40):
 
 # --- RoI align --------------------------------------------------------------------------------
 
-# How: (by `keras.ops` alone, by XLA).
+# (with `keras.ops` alone, compiled by XLA)
 ALIGN = {"a kernel a level (in detection)": (False, False),
          "one gather (in training)": (True, False),
          "one gather, XLA": (True, True)}
@@ -53,7 +53,7 @@ def _align_function(portable, jit_compile, side, backward):
         with tf.GradientTape() as tape:
             tape.watch(maps)
             pooled = forward(boxes, maps)
-        return [tf.convert_to_tensor(each) for each in
+        return [tf.convert_to_tensor(gradient) for gradient in
                 tape.gradient(pooled, maps, tf.ones_like(pooled), "zero")]
 
     function = with_gradient if backward else forward
@@ -61,11 +61,11 @@ def _align_function(portable, jit_compile, side, backward):
 
 
 def measure_align(precision, runs, warmup, shrink):
-    """Seconds of each variant on each case, and how far the results lie apart.
+    """Seconds of each variant on each case, and the differences of their results.
 
     Returns:
-        `{case: {variant: {"seconds": […], "difference": …}}}`, the difference being the largest
-        from the first variant's result, over that result's largest magnitude.
+        `{case: {variant: {"seconds": […], "difference": …}}}`; the difference is the largest from
+        the first variant's result, divided by that result's largest magnitude.
     """
     found = {}
     for case, (side, images, count, backward) in align_cases(shrink).items():
@@ -87,7 +87,7 @@ SUPPRESS = {"TensorFlow's combined kernel": (False, False), "portable": (True, F
 
 
 def suppress_cases():
-    """`{name: (how boxes are drawn, images, boxes, classes, IoU, how many come out)}`."""
+    """`{name: (function that draws boxes, images, boxes, classes, IoU, boxes to keep)}`."""
     return {
         "proposals, detection: 6,000 → 1,000, scattered": (random_boxes, 1, 6000, 1, 0.7, 1000),
         "proposals, detection: 6,000 → 1,000, crowded": (clustered_boxes, 1, 6000, 1, 0.7, 1000),
@@ -106,7 +106,7 @@ def _suppress_function(portable, jit_compile, classes, iou, count):
 
 
 def measure_suppression(runs, warmup, shrink):
-    """As `measure_align`, for suppression; there is no gradient through it."""
+    """As `measure_align`, for suppression, which has no gradient."""
     found = {}
     for case, (draw, images, boxes, classes, iou, count) in suppress_cases().items():
         rng, rows = np.random.default_rng(0), max(10, boxes // shrink)
@@ -140,7 +140,7 @@ def _largest(values):
 
 
 def measure_variants(precisions, runs, warmup, shrink):
-    """Everything of this module, in this process, with the unit before and after."""
+    """All comparisons of this module, in this process, with the unit before and after."""
     unit_before = product_times(side=SIDE // shrink)
     align = {precision: measure_align(precision, runs, warmup, shrink) for precision in precisions}
     return {"align": align, "suppression": measure_suppression(runs, warmup, shrink),

@@ -1,10 +1,10 @@
-"""Which way is faster: of sampling the pyramid, and of suppression."""
+"""Speed of the implementations of RoI align and of suppression."""
 
 from benchmarks import children, report
 from benchmarks.matrix_product import unit_seconds
 from benchmarks.measure import median
 
-HELP = "RoI align and suppression done in several ways"
+HELP = "the implementations of RoI align and suppression"
 PRECISIONS = ("float32", "bfloat16")
 MILLISECONDS = 1e-3
 
@@ -39,6 +39,6 @@ def section(title, cases, unit):
                 report.figure(seconds / MILLISECONDS), report.span(data["seconds"], MILLISECONDS),
                 report.figure(seconds / unit, 2), f"{data['difference']:.1e}"])
     return report.Section(
-        title, ["case", "way", "ms", "range, ms", "units", "difference"], lines,
-        ["* The fastest. Difference is the largest one from the first way's result, over that "
-         "result's largest magnitude."])
+        title, ["case", "variant", "ms", "range, ms", "units", "difference"], lines,
+        ["* The fastest. Difference is the largest one from the first variant's result, divided by "
+         "that result's largest magnitude."])

@@ -1,4 +1,4 @@
-"""What the benchmarks measure time and memory with, and the machine's description."""
+"""Measurement of time and memory, measuring processes, and the machine's description."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ def test_status():
 
 
 @needs_proc
-def test_the_peak_counts_what_is_gone_again_until_it_is_reset():
+def test_the_peak_includes_freed_memory_until_it_is_reset():
     measure.reset_peak()
     before = measure.resident()
     block = np.ones(200 * MEGABYTE, np.uint8)
@@ -89,7 +89,7 @@ def test_the_machine_in_words(monkeypatch):
     assert "Other work" not in text
 
 
-def test_a_busy_machine_is_said_to_be_one():
+def test_load_at_the_start_is_reported():
     found = {**machine.describe(), "cores": 2, "load": 1.9, "environment": {}}
     assert "Other work was running at the start (load 1.9)" in machine.sentences(found)[-1]
 
@@ -102,21 +102,21 @@ def test_a_function_in_a_process_of_its_own():
     assert children.run("report:figure", value=1.234, digits=2) == "1.2"
 
 
-def test_a_process_is_not_told_that_weights_are_frozen(monkeypatch):
+def test_a_process_does_not_inherit_frozen_weights(monkeypatch):
     monkeypatch.setenv(FROZEN_WEIGHTS, "1")
     assert FROZEN_WEIGHTS not in children.environment()
 
 
-def test_a_process_that_fails_says_why():
+def test_a_failure_of_a_process_has_its_reason():
     with pytest.raises(children.ChildError, match=r"code 1 (.|\n)*no attribute 'nothing'"):
         children.run("report:nothing")
 
 
 def test_a_process_that_is_killed_for_its_memory(monkeypatch):
-    monkeypatch.setattr(children, "MARK", "another mark: ")  # a result that is not understood
+    monkeypatch.setattr(children, "MARK", "another mark: ")  # so that the result is not recognized
     with pytest.raises(children.ChildError, match="without a result"):
         children.run("machine:cores")
-    assert "no memory left" in children._reason(-signal.SIGKILL, "")
+    assert "no memory was left" in children._reason(-signal.SIGKILL, "")
 
 
 def test_modules_are_found_from_any_folder(monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""The parts and the variants that are timed do what they stand for."""
+"""The parts and the variants that are timed compute what the detector computes."""
 
 import keras
 import numpy as np
@@ -42,7 +42,7 @@ def config():
                                **SETTINGS)
 
 
-def test_parts_in_a_row_give_the_detections(config):
+def test_parts_in_sequence_give_the_detections(config):
     model = network.make_detector("inference", config)
     molded, metas, _ = model.mold_inputs([network.make_image(64, seed=i) for i in range(2)])
     compiled = model._compiled()
@@ -85,7 +85,7 @@ def test_many_images(config, monkeypatch):
     assert len(found["shapes"]) == 1 and found["seconds"] > 0
 
 
-def test_all_ways_of_roi_align_give_the_same():
+def test_all_variants_of_roi_align_agree():
     found = variant_parts.measure_align("float32", runs=1, warmup=0, shrink=8)
     assert list(found) == list(variant_parts.align_cases(8))
     for variants in found.values():

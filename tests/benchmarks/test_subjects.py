@@ -1,4 +1,4 @@
-"""Stages, growth and the GPU, from made-up measurements."""
+"""Stages, growth and the GPU, from invented measurements."""
 
 import json
 from types import SimpleNamespace
@@ -73,7 +73,7 @@ def test_rows_along_an_axis():
         100, 300, 1000, 2000, 4000]
 
 
-def test_growth_is_measured_drawn_and_drawn_anew(monkeypatch, tmp_path, capsys):
+def test_growth_is_measured_drawn_and_redrawn(monkeypatch, tmp_path, capsys):
     given = []
     monkeypatch.setattr(children, "run", lambda *work, **row: given.append(row)
                         or child_of_quadratic_cost(*work, **row))
@@ -117,10 +117,10 @@ OPTIONS = SimpleNamespace(runs=1, warmup=1, shrink=1, batches=(1, 4), precision=
                           any_device=False)
 
 
-def test_without_a_gpu_it_says_so(monkeypatch):
+def test_without_a_gpu_a_note_says_so(monkeypatch):
     monkeypatch.setattr(children, "run", lambda work: {"backend": "jax", "gpus": []})
     (section,), data, errors = gpu.run(OPTIONS)
-    assert section.notes[0].startswith("jax sees no GPU here") and not errors
+    assert section.notes[0].startswith("jax finds no GPU here") and not errors
     assert data["gpus"] == []
 
 

@@ -36,7 +36,7 @@ def test_classes_without_objects_have_no_curve():
     assert evaluate.precision_recall_curves(Boxes([([], [])]), {}) == {}
 
 
-def test_confusion_counts_hits_mistakes_misses_and_inventions():
+def test_confusion_counts_hits_errors_misses_and_false_detections():
     crowd = [100, 100, 200, 200]
     dataset = Boxes([([A, B, C, crowd], [1, 2, 3, -1]), ([], []), ([A], [1])])
     found = {
@@ -66,11 +66,11 @@ def test_confusion_of_perfect_and_of_no_detections():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_confusion_balances(seed):
+def test_confusion_adds_up_to_the_objects(seed):
     truth, found = random_set(np.random.default_rng(seed))
     counts = evaluate.confusion_matrix(Boxes(truth), found, score_threshold=0)
     ids = np.concatenate([class_ids for _, class_ids in truth])
     np.testing.assert_array_equal(counts[1:].sum(axis=1),
                                   [np.count_nonzero(ids == class_id) for class_id in (1, 2, 3)])
-    detections = np.concatenate([each["class_ids"] for each in found.values()])
+    detections = np.concatenate([own["class_ids"] for own in found.values()])
     assert counts[:, 1:].sum() <= len(detections)

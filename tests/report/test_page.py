@@ -1,4 +1,4 @@
-"""The report: what it says is what was measured, whatever the run, and it needs no other file."""
+"""The report: its figures are the measured ones, and it needs no other file."""
 
 import io
 import re
@@ -42,8 +42,8 @@ def test_the_figures_are_those_of_the_evaluation(random_page):
     assert sum(int(row[2]) for row in sizes.values()) == metrics["settings"]["objects"]
     rows = page.tables["by-class"]
     assert [row[:4] for row in rows[1:-1]] == [
-        [name, str(each["objects"]), figure(each["AP"]), figure(each["AP50"])]
-        for name, each in metrics["per_class"].items()]
+        [name, str(own["objects"]), figure(own["AP"]), figure(own["AP50"])]
+        for name, own in metrics["per_class"].items()]
     assert rows[-1][:4] == ["all", str(metrics["settings"]["objects"]), figure(metrics["AP"]),
                             figure(metrics["AP50"])]
 
@@ -70,15 +70,15 @@ def test_the_best_threshold_of_a_class_reaches_its_f1(random_page):
     for class_id, row in enumerate(page.tables["by-class"][1:4], start=1):
         threshold = float(row[7]) - 0.005  # it is written to two digits
         # one class alone: nothing is taken for another
-        only = {image_id: {key: value[each["class_ids"] == class_id]
-                           for key, value in each.items()} for image_id, each in found.items()}
+        only = {image_id: {key: values[own["class_ids"] == class_id]
+                           for key, values in own.items()} for image_id, own in found.items()}
         counts = evaluate.confusion_matrix(dataset, only, score_threshold=threshold)
         hits = counts[class_id, class_id]
         f1 = 2 * hits / (counts[class_id].sum() + counts[:, class_id].sum())
         assert float(row[6]) == pytest.approx(f1, abs=0.03)  # recalls are whole percents
 
 
-def test_training_data_and_settings_are_told(random_page):
+def test_training_data_and_settings_are_on_the_page(random_page):
     _, _, _, page = random_page
     assert page.titles == ["Results", "Classes", "Confusion", "Examples", "Training", "Data",
                            "Configuration", "How it was made"]
@@ -124,7 +124,7 @@ def test_pictures_are_whole_and_need_no_other_file(random_page):
                         assert value.startswith(("#", "data:"))
 
 
-def test_what_people_named_is_text_and_not_html(tmp_path):
+def test_names_of_users_are_text_and_not_html(tmp_path):
     evil = "<script>alert('x')</script>"
     dataset = Slides([([A], [1])], names=(evil,), files=[f"/slides/<b>&amp;{evil[:-9]}.png"])
     run = Run(title=evil, checkpoint=f"{evil}.h5", subset=evil, config=Config(NAME="<i>"),

@@ -1,4 +1,4 @@
-"""What goes into a report: statistics of a data set, the choice of examples, a run's history."""
+"""Parts of a report: statistics of a data set, the choice of examples, a run's history."""
 
 import json
 
@@ -31,7 +31,7 @@ def test_a_data_set_is_counted_and_measured():
 @pytest.mark.parametrize("settings, scale", [
     ({"IMAGE_RESIZE_MODE": "none"}, 1), ({"IMAGE_MIN_DIM": 320, "IMAGE_MAX_DIM": 320}, 3.2),
     ({"IMAGE_RESIZE_MODE": "pad64", "IMAGE_MIN_DIM": 150}, 1.5)])
-def test_sides_are_also_those_that_the_network_sees(settings, scale):
+def test_sides_are_also_given_for_resized_images(settings, scale):
     found = describe_dataset(Slides([([A, B], [1, 1])]), config=Config(**settings))
     np.testing.assert_allclose(found["resized"], [10 * scale, 20 * scale])
 

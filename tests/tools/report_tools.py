@@ -1,4 +1,4 @@
-"""A page taken apart, and data sets to write one on."""
+"""A parsed page, and data sets to write one for."""
 
 import base64
 from html.parser import HTMLParser

@@ -1,4 +1,4 @@
-"""What the tests of pictures look for on axes."""
+"""Reads boxes, labels and legends from axes, for the tests of pictures."""
 
 import numpy as np
 from matplotlib.colors import to_hex

@@ -1,4 +1,4 @@
-"""Figures, colors and labels: where they lie and what they leave behind."""
+"""Figures, colors and labels: their positions, sizes and files."""
 
 import subprocess
 import sys
@@ -51,7 +51,7 @@ def test_figures_do_not_pile_up_in_pyplot():
     assert pyplot.get_fignums() == before
 
 
-def test_windows_open_only_where_somebody_looks(monkeypatch):
+def test_windows_open_only_in_interactive_use(monkeypatch):
     monkeypatch.setattr(matplotlib, "get_backend", lambda: "TkAgg")
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
     assert canvas._has_windows()
@@ -78,13 +78,13 @@ def test_a_thumbnail_has_a_small_figure():
     assert max(ax.figure.get_size_inches()) == pytest.approx(16)
 
 
-def test_outlines_on_the_rim_are_seen_in_full_and_those_outside_are_not():
+def test_outlines_at_the_border_are_drawn_in_full_and_clipped_outside():
     ax = visualize.display_instances(GRAY, [[0, 0, 100, 200], [50, 150, 90, 260]], [1, 1], NAMES)
     assert [patch.get_clip_on() for patch in ax.patches] == [False, True]
 
 
 def test_dashed_outlines_show_on_dark_images(tmp_path):
-    """Something much brighter than the ground lies along every kind of line."""
+    """Along every kind of line there are pixels much brighter than the background."""
     boxes = np.array([[20, 20 + 90 * i, 80, 90 + 90 * i] for i in range(3)])
     ax = visualize.draw_boxes(np.zeros((100, 300, 3), np.uint8), boxes, visibilities=[0, 1, 2],
                               colors=["#000060"] * 3)
@@ -96,7 +96,7 @@ def test_dashed_outlines_show_on_dark_images(tmp_path):
         assert band.max() > 70
 
 
-def test_pixels_lie_at_their_edges(tmp_path):
+def test_pixels_are_drawn_at_their_edges(tmp_path):
     """A box around bright pixels frames them exactly, on the file too."""
     image = np.zeros((40, 60, 3), np.uint8)
     image[10:20, 30:50] = 255

@@ -105,7 +105,7 @@ def test_rois_are_chosen_at_random_up_to_the_limit():
     assert empty.get_title() == "0 of 0 RoIs; 0 positive, 0 negative"
 
 
-def test_differences_tell_hits_misses_mistakes_and_ignored():
+def test_differences_show_hits_misses_errors_and_ignored():
     crowd = [5, 150, 45, 195]
     truth = np.array([*BOXES[:2], [60, 10, 90, 40], crowd])
     found = np.array([BOXES[0], [61, 10, 91, 40], [10, 160, 20, 170], [5, 70, 25, 90], BOXES[1]])
@@ -122,7 +122,7 @@ def test_differences_tell_hits_misses_mistakes_and_ignored():
                                 "ignored region, 1 detection in it"]
 
 
-def test_truth_and_detections_lie_side_by_side_with_mistakes_dashed():
+def test_truth_and_detections_side_by_side_with_errors_dashed():
     crowd = [5, 150, 45, 195]
     truth = np.array([*BOXES[:2], [60, 10, 90, 40], crowd])
     found = np.array([BOXES[0], [61, 10, 91, 40], [10, 160, 20, 170], [5, 70, 25, 90], BOXES[1]])
@@ -162,7 +162,7 @@ def test_differences_without_truth_or_detections():
 
 
 @pytest.mark.parametrize("count, rows, columns", [(1, 1, 1), (4, 1, 4), (6, 2, 4)])
-def test_images_lie_in_a_grid(count, rows, columns):
+def test_images_in_a_grid(count, rows, columns):
     images = [np.zeros((40 + 10 * i, 60, 3), np.uint8) for i in range(count)]
     figure = visualize.display_images(images, [f"image {i}" for i in range(count)])
     assert [ax.get_title() for ax in figure.axes] == [f"image {i}" for i in range(count)]
@@ -190,7 +190,7 @@ def test_gray_images_take_a_color_map():
     assert visualize.display_images([GRAY[:, :, 0]]).axes[0].images[0].get_cmap().name == "gray"
 
 
-def test_detections_lie_beside_the_truth():
+def test_detections_beside_the_truth():
     truths = [(BOXES, np.array([1, 2, -3])), (BOXES[:0], np.zeros(0, int))]
     results = [{"rois": BOXES.astype(int), "boxes": BOXES + 0.5, "class_ids": np.array([1, 1, 2]),
                 "scores": np.array([0.9, 0.6, 0.2])},

@@ -1,4 +1,4 @@
-"""Curves and matrices: what lines, cells and names they hold."""
+"""Curves and matrices: their lines, cells and names."""
 
 from itertools import pairwise
 
@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from visualize_tools import NAMES, legend_texts, texts
 
 from frcnn import visualize
+from frcnn.config import LOSS_NAMES
 
-LOSSES = ("loss", "rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss")
+LOSSES = ("loss", *LOSS_NAMES)
 
 
 def lines(ax):
@@ -159,12 +160,12 @@ def test_confusion_shows_counts_and_shares_with_misses_last():
     np.testing.assert_allclose(ax.images[0].get_array()[0], [0.8, 0, 0.1, 0.1])
 
 
-def test_shares_that_are_not_quite_all_or_nothing_do_not_read_so():
+def test_shares_are_rounded_to_all_or_nothing_only_where_exact():
     counts = np.array([[0, 0, 0], [0, 999, 1], [0, 0, 5]])
     ax = visualize.plot_confusion_matrix(counts, NAMES[:3])
     assert texts(ax) == ["999\n>99%", "1\n<1%", "5\n100%"]
     many = visualize.plot_confusion_matrix(np.diag(np.arange(31)), ["BG", *"a" * 30])
-    assert texts(many)[:2] == ["1", "2"]  # no room for shares, the shades tell them
+    assert texts(many)[:2] == ["1", "2"]  # no space for shares; the shades show them
 
 
 def test_plots_draw_on_given_axes():
