@@ -1,4 +1,4 @@
-"""Executes notebooks in place, and keeps out of them what belongs to one machine.
+"""Executes notebooks in place, without traces of the machine in what is stored.
 
     python notebooks/execute.py                  all of them
     python notebooks/execute.py inspect_data     one
@@ -15,10 +15,9 @@ from nbclient import NotebookClient
 
 FOLDER = Path(__file__).resolve().parent
 NAMES = ("inspect_data", "inspect_model", "inspect_weights", "train_shapes")
-CELL_TIMEOUT = 3600  # seconds; a cell that trains takes minutes, on a busy machine many
+CELL_TIMEOUT = 3600  # seconds; cells that train take minutes, more on a busy machine
 MOST_BYTES = 1_500_000
-# A path from a root or a drive, as in "/home/me/x" or "C:\x": it tells of a machine, not of the
-# notebook.
+# An absolute path, as "/home/me/x" or "C:\x", which is specific to one machine.
 _ABSOLUTE_PATH = re.compile(r"(?:^|(?<=[\s\"'(\[=:,]))(?:(?:/[\w.+~-]+){2,}|[A-Z]:\\\w)")
 
 
@@ -29,7 +28,7 @@ def execute(notebook, folder=FOLDER):
         notebook: NotebookNode; its outputs are replaced.
 
     Raises:
-        nbclient.exceptions.CellExecutionError: a cell failed; the message shows where.
+        nbclient.exceptions.CellExecutionError: a cell failed; the message has its traceback.
     """
     NotebookClient(notebook, timeout=CELL_TIMEOUT, kernel_name="python3",
                    resources={"metadata": {"path": str(folder)}}).execute()
@@ -37,7 +36,7 @@ def execute(notebook, folder=FOLDER):
 
 
 def clean(notebook):
-    """Removes times, versions and the like, so that only what a cell shows makes a difference."""
+    """Removes times and versions, so that notebooks with equal outputs are equal files."""
     notebook.metadata = nbformat.from_dict({
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
         "language_info": {"name": "python"}})
@@ -46,7 +45,7 @@ def clean(notebook):
 
 
 def shown_texts(notebook):
-    """Yields (cell number, text) of every source and every output that is text."""
+    """Yields (cell number, text) of every source and every textual output."""
     for number, cell in enumerate(notebook.cells):
         yield number, cell.source
         for output in cell.get("outputs", ()):
@@ -57,14 +56,14 @@ def shown_texts(notebook):
 
 
 def faults(notebook, size):
-    """What keeps an executed notebook of `size` bytes from being stored: a list of texts."""
+    """Reasons against storing an executed notebook of `size` bytes: list of str."""
     found = []
     for number, text in shown_texts(notebook):
         found += [f"cell {number} shows the path {match.group()}"
                   for match in _ABSOLUTE_PATH.finditer(text)]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     if [cell.execution_count for cell in code] != list(range(1, len(code) + 1)):
-        found.append("its cells were not run once each, from top to bottom")
+        found.append("its cells were not run once, from top to bottom")
     for output in (output for cell in code for output in cell.outputs):
         if output.output_type == "error":
             found.append(f"an error: {output.ename}: {output.evalue}")
@@ -76,7 +75,7 @@ def faults(notebook, size):
 
 
 def main(names):
-    """Executes the notebooks of these names, all without any; returns the exit code."""
+    """Executes the named notebooks, or all if none is named; returns the exit code."""
     failed = False
     for name in names or NAMES:
         path = FOLDER / f"{name}.ipynb"

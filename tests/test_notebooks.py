@@ -1,4 +1,4 @@
-"""The notebooks: what is stored of them, and, as slow tests, what they compute."""
+"""The notebooks: their stored form, and, as slow tests, their results."""
 
 import json
 import os
@@ -24,11 +24,11 @@ def stored(name):
     return nbformat.read(execute.FOLDER / f"{name}.ipynb", as_version=4)
 
 
-# --- what is stored -------------------------------------------------------------------------
+# --- stored form ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", execute.NAMES)
-def test_a_stored_notebook_is_executed_small_and_of_no_machine(name):
+def test_a_stored_notebook_is_executed_small_and_without_absolute_paths(name):
     path = execute.FOLDER / f"{name}.ipynb"
     notebook = stored(name)
     nbformat.validate(notebook)
@@ -42,7 +42,7 @@ def test_a_stored_notebook_is_executed_small_and_of_no_machine(name):
 
 
 @pytest.mark.parametrize("name", execute.NAMES)
-def test_links_lead_somewhere(name):
+def test_links_exist(name):
     text = "\n".join(cell.source for cell in stored(name).cells if cell.cell_type == "markdown")
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert links
@@ -76,7 +76,7 @@ def test_faults_of_a_run():
     assert "ZeroDivisionError" in faults[1] and "careful" in faults[2] and "bytes" in faults[3]
 
 
-# --- which detector they take ---------------------------------------------------------------
+# --- choice of the detector -----------------------------------------------------------------
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_the_newest_run_of_the_same_classes_is_taken(train, tmp_path, no_trainin
     assert quick.find_or_train(train, logs) == runs["quick20260102T0000"]
 
 
-def test_a_named_checkpoint_must_know_the_classes(train, tmp_path, no_training):
+def test_a_named_checkpoint_must_have_the_classes(train, tmp_path, no_training):
     fits = checkpoint(tmp_path / "fits", 4, names=NAMES, category_ids=CATEGORY_IDS)
     assert quick.find_or_train(train, tmp_path, str(fits)) == fits
     other = checkpoint(tmp_path / "other", 4, names=["BG", "a", "b", "c"],
@@ -123,13 +123,13 @@ def test_the_small_network_fits_where_a_resnet_does():
     np.testing.assert_array_equal(small_backbone_shapes((192, 128, 3)), [
         (48, 32), (24, 16), (12, 8), (6, 4), (3, 2)])
     assert small_backbone(keras.Input((64, 64, 3)), stage5=False)[-1] is None
-    names = [each.name for each in keras.Model(stages[0], stages[-1]).layers if each.weights]
+    names = [layer.name for layer in keras.Model(stages[0], stages[-1]).layers if layer.weights]
     chosen = [sum(bool(re.fullmatch(layer_pattern(word), name)) for name in names)
               for word in ("heads", "5+", "4+", "3+", "all")]
     assert chosen == [0, 6, 12, 18, 24]
 
 
-# --- what they compute ----------------------------------------------------------------------
+# --- results --------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def run(root, name, replacing=(), **values):
     execute.execute(notebook, root / "notebooks")
     errors = [output for cell in notebook.cells for output in cell.get("outputs", ())
               if output.output_type == "error"]
-    assert errors == []  # also those outside of cells, as of a figure that cannot be drawn
+    assert errors == []  # also those not raised by a cell, as of a figure that cannot be drawn
     return json.loads(notebook.cells[-1].outputs[-1].text)
 
 
@@ -173,9 +173,9 @@ def test_inspect_data(root):
         batch="{name: array.shape for name, array in batch.items()}")
     annotations = json.loads(
         (Path(found["folder"]) / "annotations/instances_train.json").read_text())["annotations"]
-    assert found["counts"] == [sum(each["category_id"] == k for each in annotations)
+    assert found["counts"] == [sum(row["category_id"] == k for row in annotations)
                                for k in range(1, 8)]
-    # 320 pixels, a place at every second cell: 40, 20, 10, 5 and 3 places a side
+    # 320 pixels, anchors at every second cell: 40, 20, 10, 5 and 3 positions a side
     assert found["anchors"] == 3 * (40**2 + 20**2 + 10**2 + 5**2 + 3**2)
     assert found["reference"] == 261_888
     negative, neutral, positive = found["rpn"]
@@ -193,7 +193,7 @@ def test_inspect_data(root):
 
 @pytest.fixture(scope="module")
 def inspected(root):
-    """What inspect_model computes; it trains, since there is no run yet."""
+    """Results of inspect_model, which trains, since there is no run yet."""
     return run(
         root, "inspect_model", checkpoint="str(checkpoint)", missing="report.missing",
         anchors="len(anchors)", taken="len(steps['scores'])", proposals="len(proposals)",
@@ -209,7 +209,7 @@ def inspected(root):
 def test_inspect_model(root, inspected):
     found = inspected
     assert Path(found["checkpoint"]).parents[1] == root / "logs" and found["missing"] == []
-    # 256 pixels, a place at every second cell
+    # 256 pixels, anchors at every second cell
     assert found["anchors"] == 3 * (32**2 + 16**2 + 8**2 + 4**2 + 2**2)
     assert found["anchors"] > found["taken"] == 1000 > found["proposals"] > 50
     assert found["same_proposals"] and found["same_result"]
@@ -220,7 +220,7 @@ def test_inspect_model(root, inspected):
     assert found["ap50"] > 0.25
     content = json.loads((Path(found["folder"]) / "annotations/instances_val.json").read_text())
     first = {image["id"] for image in content["images"][:len(found["val"])]}
-    objects = sum(each["image_id"] in first for each in content["annotations"])
+    objects = sum(row["image_id"] in first for row in content["annotations"])
     assert sum(map(sum, found["confusion"][1:])) == objects == found["objects"]
 
 
@@ -231,7 +231,7 @@ def test_inspect_weights(root, inspected):
                 moved="list(moved.values())", paths="len(paths)", refusal="refusal",
                 excluded="transfer.excluded", dead="sum(dead_by_activity.values())",
                 kernels="len(kernels)")
-    assert found["checkpoint"] == inspected["checkpoint"], "it trained once more"
+    assert found["checkpoint"] == inspected["checkpoint"], "it trained again"
     assert len(list((root / "logs").iterdir())) == 1
     assert found["missing"] == [] and found["paths"] == quick.EPOCHS
     trained = list(found["trained"].values())
