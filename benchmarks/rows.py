@@ -81,12 +81,12 @@ def shrink_side(side, shrink):
     return max(64, side // shrink // 64 * 64)
 
 
-def measure_all(rows, options, say=children.progress):
+def measure_all(rows, options, progress=children.progress):
     """Measures rows one after another, each in a new process.
 
     Args:
         options: with `runs`, `warmup` and `shrink`.
-        say: called with a line of progress after each row.
+        progress: called with a line of progress after each row.
 
     Returns:
         results: list of Result, None for a row that failed.
@@ -99,12 +99,12 @@ def measure_all(rows, options, say=children.progress):
             data = children.run("network:measure_row", **asdict(row), runs=options.runs,
                                 warmup=options.warmup, product=SIDE // options.shrink)
         except children.ChildError as error:
-            say(f"[{number}/{len(rows)}] {name}: failed")
+            progress(f"[{number}/{len(rows)}] {name}: failed")
             results.append(None)
             errors.append(f"Failed: {name}. {error}")
             continue
         results.append(Result(row, data))
-        say(f"[{number}/{len(rows)}] {name}: {results[-1].seconds:.3f} s")
+        progress(f"[{number}/{len(rows)}] {name}: {results[-1].seconds:.3f} s")
     return results, errors
 
 

@@ -59,12 +59,12 @@ def test_rows_are_measured_one_after_another_and_a_failure_stops_nothing(monkeyp
         return measured()
 
     monkeypatch.setattr(children, "run", child)
-    said = []
-    found, errors = measure_all([Row("detect", 512), Row("train", 1024)], OPTIONS, said.append)
+    lines = []
+    found, errors = measure_all([Row("detect", 512), Row("train", 1024)], OPTIONS, lines.append)
     assert found[0] is None and found[1].seconds == 2.0
     assert errors == ["Failed: forward pass, 1 image, 512², float32. no memory left"]
-    assert said == ["[1/2] forward pass, 1 image, 512², float32: failed",
-                    "[2/2] training step, 1 image, 1024², float32: 2.000 s"]
+    assert lines == ["[1/2] forward pass, 1 image, 512², float32: failed",
+                     "[2/2] training step, 1 image, 1024², float32: 2.000 s"]
 
 
 # --- the table of goals -----------------------------------------------------------------------

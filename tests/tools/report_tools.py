@@ -56,7 +56,7 @@ class Page(HTMLParser):
             if key:
                 self.by_id[key] = self.by_id.get(key, "") + data
         if {"td", "th"} & set(names):
-            # a share stands under its count
+            # a share is in the cell of its count
             self._table[-1][-1] += f" {data}" if names[-1] == "small" else data
         if "h2" in names:
             self.titles[-1] += data

@@ -133,7 +133,7 @@ def test_truth_and_detections_side_by_side_with_errors_dashed():
         "solid", "dashed", "dashed", "dotted"]
     assert texts(left) == ["cast", "cryst, missed", "eryth, missed", "cast (crowd)"]
     assert [patch.get_linestyle() for patch in outlines(right)] == [
-        "solid", "dashed", "dotted", "dashed"]  # the third lies in the crowd
+        "solid", "dashed", "dotted", "dashed"]  # the third is in the crowd
     assert texts(right) == ["cast 0.90", "cryst 0.80, is eryth", "cast 0.70", "cryst 0.60, false"]
     assert to_hex(outlines(right)[1].get_edgecolor()) == visualize.class_color(2)
     given = [axes(), axes()]
