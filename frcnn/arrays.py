@@ -48,8 +48,8 @@ Window: TypeAlias = tuple[int, int, int, int]  # (y1, x1, y2, x2), pixels of the
 # What `numpy.random.default_rng` takes; None draws a seed.
 Seed: TypeAlias = np.random.Generator | int | Sequence[int] | None
 
-# What `detect` returns for one image: `rois` int32 [N, 4], `boxes` float32 [N, 4], `class_ids` int32
-# [N], `scores` float32 [N]; boxes in pixels of that image, best score first.
+# Result of `detect` for one image: `rois` int32 [N, 4] and `boxes` float32 [N, 4] in pixels of that
+# image, `class_ids` int32 [N], `scores` float32 [N].
 DetectionResult: TypeAlias = Mapping[str, Array]
 
 Tensor: TypeAlias = Any  # a tensor of the backend, or a KerasTensor while a graph is built
