@@ -68,9 +68,8 @@ def describe_dataset(dataset: Dataset, image_ids: Iterable[int] | None = None,
         boxes, ids = np.asarray(boxes, float).reshape(-1, 4), np.asarray(ids, int)
         crowds += int(np.count_nonzero(ids < 0))
         boxes, ids = boxes[ids > 0], ids[ids > 0]
-        info = dataset.image_info[image_id]
-        size = (info.get("width"), info.get("height"))
-        if all(size):
+        size = _size(dataset, image_id)
+        if size is not None:
             sizes[size] += 1
         counts.append(len(ids))
         by_image.append((ids, np.sqrt(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1)),
@@ -98,8 +97,16 @@ def _of_class(class_id: int, name: str, class_ids: IntArray, sides: FloatArray, 
             "sides": tuple(np.percentile(sides[own], PERCENTILES)) if own.any() else None}
 
 
-def _scale(size: tuple[Any, Any], config: Config | None) -> float:
+def _size(dataset: Dataset, image_id: int) -> tuple[int, int] | None:
+    """(width, height) of an image from `image_info`; None where that does not have it."""
+    info = dataset.image_info[image_id]
+    width, height = info.get("width"), info.get("height")
+    return (int(width), int(height)) if width and height else None
+
+
+def _scale(size: tuple[int, int] | None, config: Config | None) -> float:
     """The factor by which an image of (width, height) is resized; NaN where that is unknown."""
-    if config is None or not all(size):
+    if config is None or size is None:
         return float("nan")
-    return ResizePlan.for_detection((size[1], size[0]), config).scale
+    width, height = size
+    return ResizePlan.for_detection((height, width), config).scale
