@@ -31,7 +31,7 @@ class MaskRCNN(Detecting):
         seed: of the weights and of the RoI sampling; None draws one.
 
     Raises:
-        ValueError: there is no such mode. DetectionOnly: training in a process that was told to
+        ValueError: there is no such mode. DetectionOnlyError: training in a process that was told to
             detect only (`frcnn.startup.detection_only`).
 
     Attributes:
@@ -160,7 +160,7 @@ class MaskRCNN(Detecting):
 
         Raises:
             ValueError: an argument is unfit. DatasetError, ImageError: the data are.
-            TrainingDiverged: the loss became infinite or no number.
+            TrainingDivergedError: the loss became infinite or no number.
         """
         self._check_training(learning_rate, epochs, schedule)
         chosen = self.set_trainable(layer_selection.layer_pattern(layers))

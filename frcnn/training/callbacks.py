@@ -11,7 +11,7 @@ import numpy as np
 from keras import ops
 
 from frcnn import runs
-from frcnn.errors import TrainingDiverged
+from frcnn.errors import TrainingDivergedError
 from frcnn.files import to_plain_json, write_json
 from frcnn.weights.checkpoint import save_weights
 
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 class StopWhenDiverged(keras.callbacks.Callback):
-    """Ends training with TrainingDiverged once the loss, or a weight, is infinite or no number.
+    """Ends training with TrainingDivergedError once the loss, or a weight, is infinite or no number.
 
     It stands before SaveCheckpoint in the list, so that no spoiled weights are ever written: a
     step may spoil them although the loss that it began with was still a number.
@@ -52,7 +52,7 @@ class StopWhenDiverged(keras.callbacks.Callback):
     def _stop(self, what):
         rate = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
         last = self.last_good()
-        raise TrainingDiverged(
+        raise TrainingDivergedError(
             f"{what}: training diverged. Try a lower learning rate (it was {rate:.3g}) or a "
             "smaller GRADIENT_CLIP_NORM. "
             + (f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."))

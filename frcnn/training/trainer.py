@@ -6,16 +6,16 @@ import keras
 
 from frcnn import runs
 from frcnn.data.loader import DetectionSequence
-from frcnn.errors import DetectionOnly
+from frcnn.errors import DetectionOnlyError
 from frcnn.startup import FROZEN_WEIGHTS, is_detection_only
 from frcnn.training.callbacks import SaveCheckpoint, StopWhenDiverged, WriteHistory, tensorboard
 from frcnn.training.optimizer import DecayingSGD
 
 
 def check_allowed():
-    """Raises DetectionOnly in a process that was told to detect only."""
+    """Raises DetectionOnlyError in a process that was told to detect only."""
     if is_detection_only():
-        raise DetectionOnly(
+        raise DetectionOnlyError(
             "This process was told that it only detects, so training would not notice that weights "
             "change. Train in a new process that does not call frcnn.startup.detection_only() and "
             f"whose environment does not set {FROZEN_WEIGHTS}.")
@@ -31,7 +31,7 @@ def compile_detector(model, config, learning_rate, momentum=None, jit_compile="a
         momentum: default `LEARNING_MOMENTUM`.
 
     Raises:
-        DetectionOnly: see `check_allowed`.
+        DetectionOnlyError: see `check_allowed`.
     """
     check_allowed()
     optimizer = DecayingSGD(
@@ -101,7 +101,7 @@ class FitRun:
         """Trains; leaves a checkpoint, its JSON, TensorBoard logs and history.json an epoch.
 
         Raises:
-            TrainingDiverged: the loss or a weight became NaN or infinite.
+            TrainingDivergedError: the loss or a weight became NaN or infinite.
             DatasetError, ImageError: what the loader raised.
         """
         saver = SaveCheckpoint(self.log_dir, self.name, self.config, self.dataset)

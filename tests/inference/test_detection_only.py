@@ -12,7 +12,7 @@ from model_tools import small_config
 from places import PROJECT
 
 from frcnn import startup
-from frcnn.errors import DetectionOnly
+from frcnn.errors import DetectionOnlyError
 from frcnn.training import trainer
 
 TOOLS = PROJECT / "tests/tools"
@@ -60,7 +60,7 @@ def test_it_cannot_be_unsaid(nothing_said, monkeypatch):
     monkeypatch.delenv(startup.FROZEN_WEIGHTS)  # TensorFlow may have read it
     assert startup.is_detection_only()
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    with pytest.raises(DetectionOnly, match="new process"):
+    with pytest.raises(DetectionOnlyError, match="new process"):
         trainer.compile_detector(model, small_config(), 0.1)
 
 

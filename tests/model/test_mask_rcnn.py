@@ -12,7 +12,7 @@ from PIL import Image
 
 from frcnn.data.coco import CocoDataset
 from frcnn.data.loader import DetectionSequence
-from frcnn.errors import CheckpointError, DatasetError, ImageError, TrainingDiverged
+from frcnn.errors import CheckpointError, DatasetError, ImageError, TrainingDivergedError
 from frcnn.model.mask_rcnn import MaskRCNN
 from frcnn.network.graph import Detector
 from frcnn.runs import load_metadata
@@ -251,7 +251,7 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path):
             kernel.assign(array(kernel) * np.nan)
 
     model = training_model(tmp_path)
-    with pytest.raises(TrainingDiverged, match=r"epoch 2, step 1 of 1\D.*mask_rcnn_small_0001\.h5"):
+    with pytest.raises(TrainingDivergedError, match=r"epoch 2, step 1 of 1\D.*mask_rcnn_small_0001\.h5"):
         model.train(Rectangles([(128, 128)] * 2), None, 0.01, epochs=3, layers="all", verbose=0,
                     workers=1,
                     custom_callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=spoil)])

@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 from model_tools import Rectangles, small_config
 
-from frcnn.errors import TrainingDiverged
+from frcnn.errors import TrainingDivergedError
 from frcnn.runs import load_metadata
 from frcnn.training import callbacks
 from frcnn.training.trainer import compile_detector
@@ -45,7 +45,7 @@ def guarded(last_good=None):
 def test_a_loss_that_is_no_number_ends_training(loss):
     guard, _ = guarded("logs/mask_rcnn_ury_0006.h5")
     guard.on_train_batch_end(11, {"loss": 3.5})
-    with pytest.raises(TrainingDiverged, match=(
+    with pytest.raises(TrainingDivergedError, match=(
             f"loss became {float(loss)} in epoch 7, step 13 of 40.* lower learning rate .*0.25.*"
             "last good checkpoint is logs/mask_rcnn_ury_0006.h5")) as caught:
         guard.on_train_batch_end(12, {"loss": loss})
@@ -56,7 +56,7 @@ def test_weights_that_are_no_numbers_end_training_before_they_are_written():
     guard, model = guarded()
     guard.on_epoch_end(6, {"loss": 1.0})
     model.get_layer("thin").bias.assign([np.inf])
-    with pytest.raises(TrainingDiverged, match=r"thin/bias .* epoch 7.* There is no checkpoint"):
+    with pytest.raises(TrainingDivergedError, match=r"thin/bias .* epoch 7.* There is no checkpoint"):
         guard.on_epoch_end(6, {"loss": 1.0})
 
 
