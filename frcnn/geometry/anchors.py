@@ -163,7 +163,7 @@ def _cached_anchors(scales: tuple[float, ...], ratios: tuple[float, ...],
 
 
 @lru_cache(maxsize=16)
-def _cached_normalized_anchors(height: int, width: int, key: Any) -> NormalizedBoxes:
+def _cached_normalized_anchors(height: int, width: int, key: _Key) -> NormalizedBoxes:
     anchors = norm_boxes(_cached_anchors(*key), (height, width))
     anchors.flags.writeable = False
     return anchors

@@ -1,4 +1,4 @@
-"""What each epoch of a training leaves behind, and what ends one."""
+"""Callbacks: files after each epoch, the check for divergence, one line of output an epoch."""
 
 import json
 import re
@@ -42,7 +42,7 @@ def guarded(last_good=None):
 
 
 @pytest.mark.parametrize("loss", [np.nan, np.inf, np.float32("nan")])
-def test_a_loss_that_is_no_number_ends_training(loss):
+def test_a_loss_that_is_nan_or_infinite_ends_training(loss):
     guard, _ = guarded("logs/mask_rcnn_ury_0006.h5")
     guard.on_train_batch_end(11, {"loss": 3.5})
     with pytest.raises(TrainingDivergedError, match=(
@@ -52,11 +52,12 @@ def test_a_loss_that_is_no_number_ends_training(loss):
     assert "\n" not in str(caught.value)
 
 
-def test_weights_that_are_no_numbers_end_training_before_they_are_written():
+def test_infinite_weights_end_training_before_they_are_written():
     guard, model = guarded()
     guard.on_epoch_end(6, {"loss": 1.0})
     model.get_layer("thin").bias.assign([np.inf])
-    with pytest.raises(TrainingDivergedError, match=r"thin/bias .* epoch 7.* There is no checkpoint"):
+    message = r"thin/bias contains NaN or infinity after epoch 7.* There is no checkpoint"
+    with pytest.raises(TrainingDivergedError, match=message):
         guard.on_epoch_end(6, {"loss": 1.0})
 
 
@@ -99,6 +100,22 @@ def test_a_damaged_history_starts_anew_and_says_so(tmp_path, caplog, text):
     assert history.history == {} and "starts anew" in caplog.text
     history.on_epoch_end(5, {"loss": 1.0})
     assert read_history(tmp_path) == {"epoch": [6], "loss": [1.0]}
+
+
+def test_one_line_an_epoch(capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
+    lines = callbacks.PrintEpoch(10)
+    losses = {"rpn_class_loss": 0.1, "rpn_bbox_loss": np.float32(0.25), "mrcnn_class_loss": 0.0004,
+              "mrcnn_bbox_loss": np.nan}
+    lines.on_epoch_begin(2)
+    now[0] += 65.6
+    lines.on_epoch_end(2, {"loss": 1.23449, **losses, "val_loss": 1.3, "val_rpn_class_loss": 1.0})
+    lines.on_epoch_begin(9)
+    lines.on_epoch_end(9, {"loss": np.float32(2)})
+    assert capsys.readouterr().out.splitlines() == [
+        "epoch 3/10  66 s  loss 1.234 (rpn_class 0.100, rpn_bbox 0.250, class 0.000, bbox nan)  "
+        "val_loss 1.300", "epoch 10/10  0 s  loss 2.000"]
 
 
 @pytest.mark.parametrize("missing", ["tensorflow", "tensorboard"])
