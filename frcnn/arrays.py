@@ -5,7 +5,7 @@ The names say what an array holds; its shape is in the docstring of the function
 """
 
 from collections.abc import Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,6 +17,7 @@ __all__ = [
     "Boxes",
     "ClassIds",
     "Deltas",
+    "DetectionResult",
     "FloatArray",
     "Image",
     "ImageMeta",
@@ -48,3 +49,15 @@ Window: TypeAlias = tuple[int, int, int, int]  # (y1, x1, y2, x2), pixels of the
 Seed: TypeAlias = np.random.Generator | int | Sequence[int] | None
 
 Tensor: TypeAlias = Any  # a tensor of the backend, or a KerasTensor while a graph is built
+
+
+class DetectionResult(TypedDict):
+    """What `MaskRCNN.detect` finds in one image: N objects, best first.
+
+    Boxes are in the image's own pixels: `boxes` sub-pixel, `rois` the same rounded, int32.
+    """
+
+    rois: IntArray
+    boxes: Boxes
+    class_ids: ClassIds
+    scores: Scores

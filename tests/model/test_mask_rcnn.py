@@ -251,7 +251,8 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path):
             kernel.assign(array(kernel) * np.nan)
 
     model = training_model(tmp_path)
-    with pytest.raises(TrainingDivergedError, match=r"epoch 2, step 1 of 1\D.*mask_rcnn_small_0001\.h5"):
+    message = r"epoch 2, step 1 of 1\D.*mask_rcnn_small_0001\.h5"
+    with pytest.raises(TrainingDivergedError, match=message):
         model.train(Rectangles([(128, 128)] * 2), None, 0.01, epochs=3, layers="all", verbose=0,
                     workers=1,
                     custom_callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=spoil)])
