@@ -5,7 +5,7 @@ import logging
 import keras
 import numpy as np
 import pytest
-from model_tools import array, prefer_objects, small_config
+from model_tools import array, noise, prefer_objects, small_config
 
 from benchmarks.measure import resident
 from frcnn.inference import compiled
@@ -13,12 +13,6 @@ from frcnn.model.mask_rcnn import MaskRCNN
 from frcnn.network.graph import Detector
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-
-
-def noise(shapes):
-    """Images without two places alike, so that no scores tie."""
-    rng = np.random.default_rng(0)
-    return [rng.integers(0, 255, (*shape, 3), np.uint8) for shape in shapes]
 
 
 @pytest.fixture(scope="module")

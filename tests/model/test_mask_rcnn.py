@@ -7,7 +7,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from model_tools import Rectangles, array, one_batch, prefer_objects, small_config
+from model_tools import Rectangles, array, noise, one_batch, prefer_objects, small_config
 from PIL import Image
 
 from frcnn.data.coco import CocoDataset
@@ -334,12 +334,6 @@ def test_imagenet_weights_come_from_the_download(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def images():
     return noise([(128, 128), (96, 160), (40, 37), (300, 128), (128, 128)])
-
-
-def noise(shapes):
-    """Images without two places alike, so that no scores tie."""
-    rng = np.random.default_rng(0)
-    return [rng.integers(0, 255, (*shape, 3)).astype(np.uint8) for shape in shapes]
 
 
 def test_images_of_any_number_and_size(detecting, images):
