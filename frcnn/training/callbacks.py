@@ -131,7 +131,7 @@ class WriteHistory(keras.callbacks.Callback):
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
-            log.warning("%s cannot be read and starts anew: %s", self.path, error)
+            log.warning("%s cannot be read, so a new history begins: %s", self.path, error)
             return {}
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
@@ -200,5 +200,5 @@ def tensorboard(log_dir: str | Path) -> list[keras.callbacks.Callback]:
 def _is_installed(package: str) -> bool:
     try:
         return importlib.util.find_spec(package) is not None
-    except ValueError:  # a module without a spec, such as a test's stand-in
+    except ValueError:  # a module without a spec, such as a test may insert
         return False

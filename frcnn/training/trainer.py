@@ -89,8 +89,8 @@ def compile_detector(
         clip_norm=config.GRADIENT_CLIP_NORM, decay=config.WEIGHT_DECAY)
     if config.PRECISION == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
-    # Allocated during the first step, the momentum would lie between tensors that the step frees:
-    # built before, it lowers the peak memory of a step by a twentieth.
+    # Allocated during the first step, the momentum would be placed between tensors that the step
+    # frees; built before, it lowers the peak memory of a step by a twentieth.
     optimizer.build(model.trainable_variables)
     model.compile(optimizer=optimizer, jit_compile=jit_compile)
 

@@ -1,4 +1,4 @@
-"""Images are made ready ahead, put into batches of one shape, and their results come in order."""
+"""Images are prepared ahead and batched by shape, and their results come in order."""
 
 import itertools
 import threading

@@ -1,4 +1,4 @@
-"""The classes that notebooks and scripts use: methods and attributes of Dataset and MaskRCNN."""
+"""Public methods and attributes of Dataset and MaskRCNN."""
 
 import numpy as np
 import pytest

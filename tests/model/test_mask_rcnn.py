@@ -145,7 +145,7 @@ def test_overfitting_one_batch_lowers_the_loss(tmp_path):
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX always compiles by XLA")
 def test_training_compiled_by_xla_does_the_same(tmp_path):
     """No operator without an XLA kernel is left, and nothing depends on the kernels."""
-    # The true boxes are positive, and there is room for all proposals: nothing is drawn by lot.
+    # The true boxes are positive, and there is room for all proposals: no sampling is random.
     config = small_config(PROPOSAL_APPEND_GT=True, ROI_POSITIVE_RATIO=0.1, TRAIN_ROIS_PER_IMAGE=40,
                           POST_NMS_ROIS_TRAINING=20)
     batch, logs, weights = one_batch(config), [], []
@@ -184,7 +184,7 @@ def test_training_in_other_ways(tmp_path, settings):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles for each shape")
 def test_training_on_many_sizes_is_traced_once_or_twice(tmp_path, monkeypatch):
-    """The first batches have one shape, and nothing tells of those that follow."""
+    """Although the first batches all have one shape."""
     traces, loss_values = [], Detector.loss_values
 
     def noted(self, x, y_pred):

@@ -145,7 +145,7 @@ def test_detect_finds_what_the_reference_finds(detector, golden_model):
 def test_boxes_go_back_by_the_scale_that_the_image_came_by(detector, golden_model):
     """Unlike the reference on purpose: it goes back by (480 − 1) / (288 − 1), and rounds.
 
-    That is off by up to two thirds of a pixel from where the objects of training lie, whose boxes
+    That is off by up to two thirds of a pixel from the objects of training, whose boxes
     were multiplied by 288 / 480.
     """
     (result,) = detector.detect([golden_model["image"]])

@@ -2,7 +2,7 @@
 
     python detection_only_child.py RESULTS LOGS PRECISION [only]
 
-With `only`, the process says beforehand that it only detects.
+With `only`, the process calls `frcnn.startup.detection_only` first.
 """
 
 import sys

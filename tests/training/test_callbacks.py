@@ -94,10 +94,10 @@ def test_history_goes_on_at_the_epoch_that_was_loaded(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"epoch": [1, 2], "loss": [1]}', '{"loss": [1]}'])
-def test_a_damaged_history_starts_anew_and_says_so(tmp_path, caplog, text):
+def test_a_damaged_history_is_replaced_and_logged(tmp_path, caplog, text):
     (tmp_path / "history.json").write_text(text)
     history = callbacks.WriteHistory(tmp_path, 5)
-    assert history.history == {} and "starts anew" in caplog.text
+    assert history.history == {} and "a new history begins" in caplog.text
     history.on_epoch_end(5, {"loss": 1.0})
     assert read_history(tmp_path) == {"epoch": [6], "loss": [1.0]}
 

@@ -36,10 +36,10 @@ def test_a_warmup_has_a_limit_and_at_least_one_step():
 
 def test_a_run_that_goes_on_goes_on_with_its_schedule():
     whole = WarmupSchedule(0.1, 100)
-    rest = WarmupSchedule(0.1, 100, first_step=60)
-    np.testing.assert_allclose(rates(rest, range(40)), rates(whole, range(60, 100)), rtol=1e-5)
-    again = WarmupSchedule.from_config(rest.get_config())
-    assert rates(again, [7]) == rates(rest, [7])
+    resumed = WarmupSchedule(0.1, 100, first_step=60)
+    np.testing.assert_allclose(rates(resumed, range(40)), rates(whole, range(60, 100)), rtol=1e-5)
+    again = WarmupSchedule.from_config(resumed.get_config())
+    assert rates(again, [7]) == rates(resumed, [7])
 
 
 @pytest.mark.parametrize("rate", [0.1, np.float32(0.1)])
