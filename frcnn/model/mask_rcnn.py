@@ -5,7 +5,7 @@ import warnings
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
@@ -42,7 +42,7 @@ from frcnn.weights import download
 
 log = logging.getLogger(__name__)
 
-Mode = Literal["training", "inference"]
+Mode: TypeAlias = Literal["training", "inference"]
 
 
 class MaskRCNN(RunFolder):
