@@ -215,7 +215,7 @@ def measure_stages(task, side, batch, precision, runs, warmup=2, product=SIDE):
     if task == "detect":
         images = [network.make_image(side, seed=i) for i in range(batch)]
         molded, metas, windows = detector.mold_inputs(images)
-        shape, compiled = molded.shape[1:], detector._compiled()
+        shape, compiled = molded.shape[1:], detector._detection.compiled()
         rows = compiled(molded, metas)
         host = {
             "resize, mold": lambda: detector.mold_inputs(images),

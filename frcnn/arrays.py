@@ -4,8 +4,8 @@ The names say what an array holds; its shape is in the docstring of the function
 `(y1, x1, y2, x2)`, with `(y2, x2)` outside the box.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Sequence
+from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -48,8 +48,16 @@ Window: TypeAlias = tuple[int, int, int, int]  # (y1, x1, y2, x2), pixels of the
 # What `numpy.random.default_rng` takes; None draws a seed.
 Seed: TypeAlias = np.random.Generator | int | Sequence[int] | None
 
-# Result of `detect` for one image: `rois` int32 [N, 4] and `boxes` float32 [N, 4] in pixels of that
-# image, `class_ids` int32 [N], `scores` float32 [N].
-DetectionResult: TypeAlias = Mapping[str, Array]
-
 Tensor: TypeAlias = Any  # a tensor of the backend, or a KerasTensor while a graph is built
+
+
+class DetectionResult(TypedDict):
+    """What `MaskRCNN.detect` finds in one image: N objects, best first.
+
+    Boxes are in the image's own pixels: `boxes` sub-pixel, `rois` the same rounded, int32.
+    """
+
+    rois: IntArray
+    boxes: Boxes
+    class_ids: ClassIds
+    scores: Scores

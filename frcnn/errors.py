@@ -1,10 +1,10 @@
-"""The errors for a user: each message names what is wrong and says what to do."""
+"""Errors that a user can correct: each message names what is wrong and what to do about it."""
 
 from typing import Any
 
 
 class FrcnnError(ValueError):
-    """Base of this library's own errors; the programs print one as a line and exit with 2."""
+    """Base class of this package's errors; the programs print the message and exit with code 2."""
 
 
 class ConfigError(FrcnnError):
@@ -29,9 +29,9 @@ class CheckpointError(FrcnnError):
     report: Any = None
 
 
-class DetectionOnly(FrcnnError):
-    """Training was asked for in a process that was told to detect only."""
+class DetectionOnlyError(FrcnnError):
+    """Training was requested in a process that called `frcnn.startup.detection_only`."""
 
 
-class TrainingDiverged(FrcnnError):
-    """The loss or the weights became infinite or no numbers; training has stopped."""
+class TrainingDivergedError(FrcnnError):
+    """The loss or a weight became NaN or infinite; training has stopped."""

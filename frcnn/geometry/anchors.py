@@ -10,7 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from frcnn.arrays import ArrayLike, FloatArray, IntArray, Shape
+from frcnn.arrays import ArrayLike, FloatArray, IntArray, NormalizedBoxes, Shape
+from frcnn.geometry.boxes import norm_boxes
 
 
 class AnchorSettings(Protocol):
@@ -113,6 +114,21 @@ def pyramid_anchors(config: AnchorSettings, image_shape: Shape) -> FloatArray:
     return _cached_anchors(*_key(config, image_shape))
 
 
+def normalized_pyramid_anchors(config: AnchorSettings, image_shape: Shape) -> NormalizedBoxes:
+    """`pyramid_anchors` in normalized coordinates; cached, and safe to call from any thread.
+
+    Args:
+        config: for the anchors' settings.
+        image_shape: `(height, width, ...)` of the molded image.
+
+    Returns:
+        `[A, 4]` float32 (y1, x1, y2, x2), read-only, since callers share the array. Anchors that
+        extend beyond the image have coordinates below 0 or above 1.
+    """
+    height, width = image_shape[:2]
+    return _cached_normalized_anchors(int(height), int(width), _key(config, image_shape))
+
+
 def anchor_levels(config: AnchorSettings, image_shape: Shape) -> list[tuple[int, int, int]]:
     """The layout of `pyramid_anchors`: `[(rows, columns, anchors a cell), ...]`, one a level.
 
@@ -135,10 +151,19 @@ def _key(config: AnchorSettings, image_shape: Shape) -> _Key:
             tuple(config.BACKBONE_STRIDES), config.RPN_ANCHOR_STRIDE)  # fmt: skip
 
 
-@lru_cache(maxsize=16)  # images in the mode "pad64" have many shapes; an entry takes up to 8 MB
+# Images in the mode "pad64" have many shapes. For one of 1024x1024 the anchors take 8 MB in pixels
+# (float64) and 4 MB normalized (float32).
+@lru_cache(maxsize=16)
 def _cached_anchors(scales: tuple[float, ...], ratios: tuple[float, ...],
                     shapes: tuple[tuple[int, int], ...], strides: tuple[int, ...],
                     anchor_stride: int) -> FloatArray:
     anchors = generate_pyramid_anchors(scales, ratios, shapes, strides, anchor_stride)
+    anchors.flags.writeable = False
+    return anchors
+
+
+@lru_cache(maxsize=16)
+def _cached_normalized_anchors(height: int, width: int, key: _Key) -> NormalizedBoxes:
+    anchors = norm_boxes(_cached_anchors(*key), (height, width))
     anchors.flags.writeable = False
     return anchors

@@ -1,1 +1,1 @@
-"""How a detector is applied to images: molding, compiled graph, streams."""
+"""Detection in images: molding, the compiled graph, streams."""

@@ -1,102 +1,132 @@
-"""Images of any number through the network: made ready ahead, put into batches, given in order."""
+"""Detection in a stream of images: prepared ahead in threads, batched by shape, results in order.
+"""
 
 import os
 import threading
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from frcnn.arrays import DetectionResult, FloatArray, Image, ImageMeta, Shape, Window
+from frcnn.config import Config
 from frcnn.data.image_io import read_image
 from frcnn.data.prefetch import Prefetcher
 from frcnn.errors import ImageError
 from frcnn.inference import transform as inference
 from frcnn.network import ops as frcnn_ops
 
-MOST_WORKERS = 4
-# Pixels of a batch: on a CPU, images that together are as large as one of 1024 x 1024
-# take a tenth less time than one by one, and as much memory as that one.
-CPU_PIXELS, GPU_PIXELS, MOST_IN_A_BATCH = 2**20, 2**23, 16
-# A batch that is not full waits for images of its shape until so many times its size were seen.
+ImageSource: TypeAlias = Image | str | os.PathLike[str] | Callable[[], Image]
+
+MAX_WORKERS = 4
+# Pixels in a batch. On a CPU, small images that together are as large as one of 1024x1024 take a
+# tenth less time than one by one, and as much memory as that one image.
+CPU_PIXELS, GPU_PIXELS, MAX_BATCH_SIZE = 2**20, 2**23, 16
+# A batch that is not full waits for images of its shape until this many times its size were read.
 WINDOW = 4
 
 
-@dataclass(eq=False)
-class Prepared:
-    """An image ready for the network, or the error that it ended in.
+@dataclass(frozen=True, eq=False)
+class PreparedImage:
+    """An image ready for the network.
 
     Attributes:
-        number: its place among the images, from 0.
+        number: its position among the images, from 0.
         original_shape: (height, width, channels) in the image's own pixels.
-        molded: float32 `[H, W, C]`; meta: float32 `[META]`; window: (y1, x1, y2, x2), pixels of
-            the molded image.
-        error: what was raised when it was read or molded, or None; the rest is None then.
-        is_last: the error is that of the iterable that the images come from, which so ended.
+        molded: float32 `[H, W, C]`.
+        meta: float32 `[META]`.
+        window: (y1, x1, y2, x2), pixels of the molded image.
     """
 
     number: int
-    original_shape: tuple = None
-    molded: np.ndarray = None
-    meta: np.ndarray = None
-    window: tuple = None
-    error: Exception = None
-    is_last: bool = False
+    original_shape: Shape
+    molded: FloatArray
+    meta: ImageMeta
+    window: Window
 
     @property
-    def shape(self):
-        """(H, W) of the molded image, None for an error."""
-        return None if self.error is not None else self.molded.shape[:2]
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of the molded image."""
+        height, width = self.molded.shape[:2]
+        return height, width
+
+
+@dataclass(frozen=True, eq=False)
+class FailedImage:
+    """An image that could not be read or molded.
+
+    Attributes:
+        number: its position among the images, from 0.
+        error: the exception.
+        ends_stream: whether the iterable of the images raised the error, and so has ended.
+    """
+
+    number: int
+    error: Exception
+    ends_stream: bool = False
 
     @property
-    def is_unfit(self):
-        """Whether the image alone is to blame for the error, so that others may follow."""
-        return isinstance(self.error, (ImageError, OSError, ValueError)) and not self.is_last
+    def is_skippable(self) -> bool:
+        """Whether the error concerns this image alone, so that the stream can go on."""
+        return isinstance(self.error, (ImageError, OSError, ValueError)) and not self.ends_stream
 
 
-def prepare(source, number, config):
+def prepare(source: ImageSource, number: int, config: Config) -> PreparedImage | FailedImage:
     """Reads, checks, resizes and molds one image.
 
     Args:
-        source: what `MaskRCNN.detect_stream` takes as an image.
+        source: an array, a path or a function, see `MaskRCNN.detect_stream`.
+        number: its position among the images.
+        config: Config.
 
     Returns:
-        Prepared, with the error if there was one: it is told when the image's turn has come.
+        The PreparedImage; or a FailedImage with the error, which is raised in the image's turn.
     """
     try:
-        if callable(source):
-            source = source()
-        if isinstance(source, (str, os.PathLike)):
-            source = read_image(source, config.IMAGE_CHANNEL_COUNT)
-        image = inference.check_image(source, number, config)
+        image = inference.check_image(_read(source, config), number, config)
         (molded,), (meta,), (window,) = inference.mold_inputs([image], config)
     except Exception as error:
-        return Prepared(number, error=error)
-    return Prepared(number, image.shape, molded, meta.astype(np.float32), window)
+        return FailedImage(number, error)
+    return PreparedImage(number, image.shape, molded, meta.astype(np.float32), window)
+
+
+def _read(source: ImageSource, config: Config) -> Image:
+    if callable(source):
+        source = source()
+    if isinstance(source, (str, os.PathLike)):  # also what a function may return
+        return read_image(source, config.IMAGE_CHANNEL_COUNT)
+    return source
 
 
 class PreparedImages:
-    """Iterator over Prepared images, in order, which threads make a few of ahead.
+    """Iterator over prepared images, in order, which threads prepare a few ahead.
 
     Args:
-        images: iterable; the threads draw from it, one at a time.
+        images: iterable of sources; the threads draw from it, one at a time.
         config: Config.
-        workers: how many threads; None for one a processor core, at most MOST_WORKERS.
+        workers: number of threads; None for one a processor core, at most MAX_WORKERS.
 
     Attributes:
-        ahead: how many images may be under way or ready; the memory that they take grows with it.
+        ahead: how many images may be in progress or ready; memory grows with it.
     """
 
-    def __init__(self, images, config, workers=None):
-        workers = workers or min(MOST_WORKERS, os.cpu_count() or 1)
+    def __init__(
+        self, images: Iterable[ImageSource], config: Config, workers: int | None = None,
+    ) -> None:
+        workers = workers or min(MAX_WORKERS, os.cpu_count() or 1)
         self.ahead = 2 * workers
-        self._config, self._source = config, iter(images)
-        self._lock, self._drawn, self._count = threading.Lock(), {}, 0
+        self._config = config
+        self._source: Iterator[ImageSource] | None = iter(images)
+        self._lock, self._count = threading.Lock(), 0
+        self._drawn: dict[int, ImageSource | FailedImage] = {}
         self._prefetcher = Prefetcher(self._make, workers)
         self._number = 0
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[PreparedImage | FailedImage]:
         return self
 
-    def __next__(self):
+    def __next__(self) -> PreparedImage | FailedImage:
         number = self._number
         made = self._prefetcher.take([(number + i,) for i in range(max(1, self.ahead))])
         if made is None:
@@ -105,71 +135,92 @@ class PreparedImages:
         self._number += 1
         return made
 
-    def close(self):
-        """Lets nothing more be made than is being made."""
+    def close(self) -> None:
+        """Cancels what has not been started."""
         self._prefetcher.clear()
 
-    def _make(self, number):
-        """Prepared image of that number, None after the last one."""
-        with self._lock:  # threads may come in another order than they were sent in
+    def _make(self, number: int) -> PreparedImage | FailedImage | None:
+        """The prepared image of that number, None after the last one."""
+        with self._lock:  # threads may arrive in another order than they were started
             while number >= self._count and self._source is not None:
-                self._draw()
+                self._draw(self._source)
             if number not in self._drawn:
                 return None
             source = self._drawn.pop(number)
-        return source if isinstance(source, Prepared) else prepare(source, number, self._config)
+        return source if isinstance(source, FailedImage) else prepare(source, number, self._config)
 
-    def _draw(self):
+    def _draw(self, images: Iterator[ImageSource]) -> None:
         """Takes the next image from the iterable."""
         try:
-            self._drawn[self._count] = next(self._source)
+            self._drawn[self._count] = next(images)
         except StopIteration:
             self._source = None
             return
         except Exception as error:
             self._source = None
-            self._drawn[self._count] = Prepared(self._count, error=error, is_last=True)
+            self._drawn[self._count] = FailedImage(self._count, error, ends_stream=True)
         self._count += 1
 
 
-def suitable_batch_size(height, width):
+def suitable_batch_size(height: int, width: int) -> int:
     """How many images of a molded size go through the network together."""
     budget = GPU_PIXELS if frcnn_ops.has_accelerator() else CPU_PIXELS
-    return max(1, min(MOST_IN_A_BATCH, budget // (height * width)))
+    return max(1, min(MAX_BATCH_SIZE, budget // (height * width)))
 
 
-def in_batches(prepared, size_for):
-    """Puts prepared images of one molded shape together.
+def in_batches(
+    prepared: PreparedImages, size_for: Callable[[int, int], int],
+) -> Iterator[list[PreparedImage] | FailedImage]:
+    """Groups prepared images of one molded shape.
 
-    Each batch holds the oldest image that is left, so what is found can be given in order without
-    much of it lying about. An image with an error is a batch of its own.
+    Each batch contains the oldest image left, so that results can be returned in order without
+    holding many back.
 
     Args:
-        prepared: PreparedImages, which is told to keep a whole batch ahead.
+        prepared: PreparedImages; its `ahead` is raised to the largest batch size.
         size_for: function (height, width) → how many images of that molded shape go together.
 
     Yields:
-        lists of Prepared.
+        Lists of PreparedImage, and each FailedImage by itself.
     """
-    waiting = []
+    waiting: list[PreparedImage | FailedImage] = []
     for first in prepared:
         waiting.append(first)
         while waiting:
-            shape = waiting[0].shape
-            size = size_for(*shape) if shape else 1
+            oldest = waiting[0]
+            if isinstance(oldest, FailedImage):
+                yield oldest
+                waiting.pop(0)
+                continue
+            size = size_for(*oldest.shape)
             prepared.ahead = max(prepared.ahead, size)
-            batch = [each for each in waiting if each.shape == shape][:size]
+            batch = _of_shape(waiting, oldest.shape)[:size]
             while len(batch) < size and len(waiting) < WINDOW * size:
                 following = next(prepared, None)
                 if following is None:
                     break
                 waiting.append(following)
-                if following.shape == shape:
-                    batch.append(following)
-            if len(batch) < size:  # few sizes, since kernels are made anew for each
+                batch += _of_shape([following], oldest.shape)
+            if len(batch) < size:  # few sizes, since each may compile
                 batch = batch[:2 ** (len(batch).bit_length() - 1)]
             yield batch
-            waiting = [each for each in waiting if each not in batch]
+            waiting = [image for image in waiting if image not in batch]
+
+
+def _of_shape(
+    images: Iterable[PreparedImage | FailedImage], shape: tuple[int, int],
+) -> list[PreparedImage]:
+    return [image for image in images
+            if isinstance(image, PreparedImage) and image.shape == shape]
+
+
+class BatchDetector(Protocol):
+    """A function of molded images, metas and the largest batch seen for their shape.
+
+    It returns detections `[B, N, 6]`, see `frcnn.inference.compiled.CompiledDetector`.
+    """
+
+    def __call__(self, molded: FloatArray, metas: FloatArray, most: int, /) -> FloatArray: ...
 
 
 class DetectionStream:
@@ -179,40 +230,59 @@ class DetectionStream:
         detector: CompiledDetector.
         config: Config.
         batch_size: None for `suitable_batch_size`.
+
+    Raises:
+        ValueError: `batch_size` is below 1.
     """
 
-    def __init__(self, detector, config, batch_size=None):
+    def __init__(
+        self, detector: BatchDetector, config: Config, batch_size: int | None = None,
+    ) -> None:
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size is {batch_size}; it must be 1 or more, or None.")
-        self.detector, self.config, self.most = detector, config, {}
-        self.size_for = suitable_batch_size if batch_size is None else lambda *shape: batch_size
+        self.detector, self.config, self.batch_size = detector, config, batch_size
+        self._most: dict[tuple[int, int], int] = {}  # the largest batch so far, by molded shape
 
-    def run(self, images, workers=None, return_exceptions=False):
-        """Yields results in the order of the images."""
-        prepared, found, head = PreparedImages(images, self.config, workers), {}, 0
+    def run(
+        self, images: Iterable[ImageSource], workers: int | None = None,
+        return_exceptions: bool = False,
+    ) -> Iterator[DetectionResult | Exception]:
+        """Yields one result an image, in the order of the images.
+
+        Raises:
+            The error of an image, after the results of those before it, unless it is skippable
+            and `return_exceptions` is set: then it is yielded.
+        """
+        prepared = PreparedImages(images, self.config, workers)
+        found: dict[int, DetectionResult | FailedImage] = {}
+        head = 0
         try:
-            for batch in in_batches(prepared, self.size_for):
-                for each, result in zip(batch, self._results(batch)):
-                    found[each.number] = result
+            for batch in in_batches(prepared, self._size_for):
+                if isinstance(batch, FailedImage):
+                    found[batch.number] = batch
+                else:
+                    found.update(self._results(batch))
                 while head in found:
                     result = found.pop(head)
-                    if isinstance(result, Prepared):
-                        if not (return_exceptions and result.is_unfit):
-                            raise result.error
-                        result = result.error
-                    yield result
+                    if not isinstance(result, FailedImage):
+                        yield result
+                    elif return_exceptions and result.is_skippable:
+                        yield result.error
+                    else:
+                        raise result.error
                     head += 1
         finally:
             prepared.close()
 
-    def _results(self, batch):
-        """A batch's results; the Prepared itself of an image with an error."""
-        if batch[0].error is not None:
-            return batch
+    def _size_for(self, height: int, width: int) -> int:
+        return self.batch_size or suitable_batch_size(height, width)
+
+    def _results(self, batch: list[PreparedImage]) -> dict[int, DetectionResult]:
+        """The results of a batch, by the images' numbers."""
         shape = batch[0].shape
-        self.most[shape] = max(len(batch), self.most.get(shape, 1))
-        rows = self.detector(np.stack([each.molded for each in batch]),
-                             np.stack([each.meta for each in batch]), self.most[shape])
-        return [inference.as_result(*inference.unmold_detections(
-            each_rows, each.original_shape, each.molded.shape, each.window))
-            for each, each_rows in zip(batch, rows)]
+        self._most[shape] = max(len(batch), self._most.get(shape, 1))
+        rows = self.detector(np.stack([image.molded for image in batch]),
+                             np.stack([image.meta for image in batch]), self._most[shape])
+        return {image.number: inference.as_result(*inference.unmold_detections(
+            detections, image.original_shape, image.molded.shape, image.window))
+            for image, detections in zip(batch, rows)}

@@ -1,23 +1,44 @@
-"""Around the detection model: images into molded batches, detections back into their pixels."""
+"""Around the detection model: images to molded batches, detections back to image pixels."""
 
 import os
+from collections.abc import Iterable, Sized
+from typing import Any, TypeVar
 
 import numpy as np
 
+from frcnn.arrays import (
+    ArrayLike,
+    Boxes,
+    ClassIds,
+    DetectionResult,
+    FloatArray,
+    Image,
+    ImageMeta,
+    IntArray,
+    Scores,
+    Shape,
+    Window,
+)
+from frcnn.config import Config
 from frcnn.data.image_meta import compose_image_meta
 from frcnn.data.molding import mold_image
 from frcnn.data.resize import ResizePlan, boxes_from_window
 
+T = TypeVar("T")
 
-def mold_inputs(images, config):
-    """Resizes, pads and molds images of any sizes.
+
+def mold_inputs(
+    images: Iterable[Image], config: Config,
+) -> tuple[list[FloatArray], list[ImageMeta], list[Window]]:
+    """Resizes, pads and molds images.
 
     Args:
-        images: list of uint8 `[h, w, C]`.
+        images: uint8 `[h, w, C]`, of any sizes.
+        config: Config.
 
     Returns:
-        Three lists, an entry an image: molded images float32 `[H, W, C]`, image metas
-        `[META]`, windows `[4]` in pixels of the molded image.
+        Three lists with one entry an image: molded images float32 `[H, W, C]`, image metas
+        `[META]`, windows (y1, x1, y2, x2) in pixels of the molded image.
     """
     molded, metas, windows = [], [], []
     for image in images:
@@ -31,19 +52,23 @@ def mold_inputs(images, config):
     return molded, metas, windows
 
 
-def unmold_detections(detections, original_image_shape, image_shape, window):
-    """Detections of a molded image, in the original image's pixels.
+def unmold_detections(
+    detections: ArrayLike, original_image_shape: Shape, image_shape: Shape,
+    window: Window | IntArray,
+) -> tuple[Boxes, ClassIds, Scores]:
+    """Converts detections of a molded image to the original image's pixels.
 
     Args:
         detections: `[N, 6]`: y1, x1, y2, x2 in pixels of the molded image, class id, score; rows
             of class 0 are padding.
         original_image_shape: (height, width, …) before resizing.
-        image_shape: of the molded image; kept from the reference, whose boxes are normalized.
-        window: (y1, x1, y2, x2), the image's part of the molded one.
+        image_shape: of the molded image; unused, kept from the reference, whose detections are
+            normalized.
+        window: (y1, x1, y2, x2) pixels, the image's part of the molded one.
 
     Returns:
         boxes float32 `[K, 4]` (sub-pixel, clipped to the image), class_ids int32 `[K]`, scores
-        float32 `[K]`. Boxes of no area are left out.
+        float32 `[K]`. Boxes without area are left out.
     """
     detections = np.asarray(detections, np.float32)
     detections = detections[detections[:, 4] > 0]
@@ -54,14 +79,26 @@ def unmold_detections(detections, original_image_shape, image_shape, window):
     return boxes[has_area], detections[has_area, 4].astype(np.int32), detections[has_area, 5]
 
 
-def as_result(boxes, class_ids, scores):
-    """One image's result as `detect` returns it."""
+def as_result(boxes: Boxes, class_ids: ClassIds, scores: Scores) -> DetectionResult:
+    """One image's result as `MaskRCNN.detect` returns it."""
     return {"rois": np.rint(boxes).astype(np.int32), "boxes": boxes, "class_ids": class_ids,
             "scores": scores}
 
 
-def check_image(image, index, config):
-    """The image as an array, or a ValueError that says which one is unfit and why."""
+def check_image(image: ArrayLike, index: int, config: Config) -> Image:
+    """Checks that an image has as many channels as the model takes.
+
+    Args:
+        image: `[h, w, C]`, or `[h, w]` where the model takes one channel.
+        index: of the image, for the message.
+        config: Config, for `IMAGE_CHANNEL_COUNT`.
+
+    Returns:
+        The image as an array `[h, w, C]`.
+
+    Raises:
+        ValueError: the shape does not fit, or a side is 0.
+    """
     image = np.asarray(image)
     channels = config.IMAGE_CHANNEL_COUNT
     if image.ndim == 2 and channels == 1:
@@ -72,11 +109,16 @@ def check_image(image, index, config):
     return image
 
 
-def check_arrays(images, config):
-    """Several images, checked as far as they are arrays in a list; others are left for later.
+def check_arrays(images: Any, config: Config) -> Any:
+    """Checks the arrays in a list of images at once; paths and functions are checked when read.
+
+    Args:
+        images: a list, tuple or array of images, paths and functions; any other iterable is
+            returned as it is.
+        config: Config.
 
     Raises:
-        ValueError: as `check_image`; or it is one path, not several.
+        ValueError: as `check_image`; or `images` is a single path.
     """
     if isinstance(images, (str, os.PathLike)):
         raise ValueError(f"detect takes a list of images or paths; put {str(images)!r} into one.")
@@ -86,11 +128,11 @@ def check_arrays(images, config):
             else check_image(image, number, config) for number, image in enumerate(images)]
 
 
-def progress(results, images, verbose):
-    """The results, with a progress bar if `verbose` is not 0."""
+def progress(results: Iterable[T], images: Iterable[Any], verbose: int) -> Iterable[T]:
+    """The results, with a progress bar unless `verbose` is 0."""
     if not verbose:
         return results
     from tqdm import tqdm
 
-    total = len(images) if hasattr(images, "__len__") else None
+    total = len(images) if isinstance(images, Sized) else None
     return tqdm(results, desc="detect", unit="image", total=total)

@@ -1,7 +1,7 @@
-"""The detector: `MaskRCNN`, and every part of it under the reference's name.
+"""Compatibility namespace: `MaskRCNN`, and every part of the detector under the reference's name.
 
-A compatibility namespace: it defines nothing, and no module of the package imports from it.
-Notebooks commonly import it as `modellib`.
+It defines nothing, and nothing inside the package imports it. Notebooks commonly import it as
+`modellib`.
 """
 # ruff: noqa: E402, F401
 

@@ -2,27 +2,51 @@
 
 import logging
 import warnings
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, Literal, TypeAlias
 
 import keras
 import numpy as np
 
-from frcnn import runs
-from frcnn.geometry.anchors import pyramid_anchors
-from frcnn.geometry.boxes import norm_boxes
-from frcnn.inference.detect import Detecting
+from frcnn.arrays import (
+    Array,
+    Boxes,
+    ClassIds,
+    DetectionResult,
+    FloatArray,
+    IntArray,
+    NormalizedBoxes,
+    Scores,
+    Shape,
+    Tensor,
+    Window,
+)
+from frcnn.config import Config
+from frcnn.data.dataset import Dataset
+from frcnn.geometry.anchors import normalized_pyramid_anchors, pyramid_anchors
+from frcnn.inference import transform
+from frcnn.inference.compiled import BatchShape, JitCompile
+from frcnn.inference.detect import DetectionRunner
+from frcnn.inference.stream import ImageSource
+from frcnn.model.run_folder import RunFolder
 from frcnn.network.graph import build_detector
 from frcnn.network.inspection import run_tensors
 from frcnn.startup import collection_paused
-from frcnn.training import layer_selection, schedules, trainer
+from frcnn.training import layer_selection, trainer
+from frcnn.training.callbacks import History
+from frcnn.training.schedules import LearningRate, scheduled
 from frcnn.weights import checkpoint as checkpoints
 from frcnn.weights import download
 
 log = logging.getLogger(__name__)
 
+Mode: TypeAlias = Literal["training", "inference"]
 
-class MaskRCNN(Detecting):
-    """The detector with everything around it.
+
+class MaskRCNN(RunFolder):
+    """A detector: its Keras model, and what loads, trains and applies it.
 
     Args:
         mode: "training" or "inference".
@@ -31,44 +55,56 @@ class MaskRCNN(Detecting):
         seed: of the weights and of the RoI sampling; None draws one.
 
     Raises:
-        ValueError: there is no such mode. DetectionOnly: training in a process that was told to
-            detect only (`frcnn.startup.detection_only`).
+        ValueError: the mode is neither of these.
+        DetectionOnlyError: mode "training" in a process that called
+            `frcnn.startup.detection_only`.
 
     Attributes:
         keras_model: the `keras.Model` (see `frcnn.network.graph`).
-        log_dir, checkpoint_path, epoch: the run's folder, the path of its checkpoints with
-            `*epoch*` in place of the number, and how many epochs are done.
-        history: dict of lists: each epoch's figures, after training.
-        last_checkpoint: path of the newest checkpoint that training wrote, or None.
+        log_dir, checkpoint_path, epoch, last_checkpoint: see `RunFolder`.
+        history: dict of lists: the metrics of each epoch, after training.
+        anchors: those of the last `get_anchors`, in pixels.
     """
 
-    def __init__(self, mode, config, model_dir, seed=None):
+    def __init__(
+        self, mode: Mode, config: Config, model_dir: str | Path, seed: int | None = None,
+    ) -> None:
         if mode not in ("training", "inference"):
             raise ValueError(f'mode is {mode!r}; allowed are "training" and "inference".')
         if mode == "training":
             trainer.check_allowed()
-        self.mode, self.config, self.model_dir, self.seed = mode, config, str(model_dir), seed
-        self.history, self.last_checkpoint = {}, None
-        self.anchors = None
-        self._anchor_cache = {}
+        super().__init__(model_dir, config.NAME)
+        self.mode, self.config, self.seed = mode, config, seed
+        self.history: History = {}
+        self.anchors: Boxes | None = None
+        self._runner: DetectionRunner | None = None
         self._weights_are_random = True
-        self.set_log_dir()
         self.keras_model = self.build(mode, config)
 
-    def build(self, mode, config):
-        """Builds the Keras model, with fresh random weights."""
+    def build(self, mode: Mode, config: Config) -> keras.Model:
+        """Builds the Keras model, with new random weights."""
         if self.seed is not None:
             keras.utils.set_random_seed(self.seed)
         with collection_paused():
             return build_detector(mode, config, self.seed)
 
-    # --- weights and folders ------------------------------------------------------------------
+    def _check_mode(self, action: str, mode: Mode) -> None:
+        if self.mode != mode:
+            raise ValueError(f'{action} needs a model built with mode="{mode}".')
 
-    def load_weights(self, filepath, by_name=True, exclude=None, allow_missing=False):
-        """Loads a checkpoint, and takes up its epoch and folder; see `checkpoints.load_weights`.
+    # --- weights ------------------------------------------------------------------------------
+
+    def load_weights(
+        self, filepath: str | Path, by_name: bool = True,
+        exclude: str | Iterable[str] | None = None, allow_missing: bool | Iterable[str] = False,
+    ) -> checkpoints.LoadReport:
+        """Loads a checkpoint, and continues from its epoch and in its folder.
+
+        Args:
+            filepath, by_name, exclude, allow_missing: see `frcnn.weights.checkpoint.load_weights`.
 
         Returns:
-            The report: what was loaded, ignored and missing.
+            The report: which layers were loaded, ignored, excluded and missing.
 
         Raises:
             CheckpointError, FileNotFoundError: the file cannot be used; nothing has changed.
@@ -80,8 +116,8 @@ class MaskRCNN(Detecting):
         self.set_log_dir(filepath)
         return report
 
-    def load_imagenet_weights(self, filepath=None):
-        """Loads ImageNet weights into the backbone; the rest stays random.
+    def load_imagenet_weights(self, filepath: str | Path | None = None) -> checkpoints.LoadReport:
+        """Loads ImageNet weights into the backbone; the other layers keep theirs.
 
         Args:
             filepath: default `get_imagenet_weights()`.
@@ -91,60 +127,39 @@ class MaskRCNN(Detecting):
         self._weights_are_random = False
         return report
 
-    def get_imagenet_weights(self):
+    def get_imagenet_weights(self) -> str | Path:
         """Downloads the backbone's ImageNet weights, once; returns the file's path."""
         return download.get_imagenet_weights(self.config.BACKBONE, verbose=1)
 
-    def find_last(self):
-        """The newest checkpoint of the newest run of this NAME; FileNotFoundError if none."""
-        return runs.find_last(self.model_dir, self._run_name)
-
-    def set_log_dir(self, model_path=None):
-        """Sets log_dir, checkpoint_path and epoch, from a checkpoint's path or for a new run."""
-        self.epoch = runs.epoch_of(model_path) if model_path else 0
-        self._starting_checkpoint = str(model_path) if self.epoch else None
-        self._log_dir_is_ours = runs.goes_on(model_path, self._run_name)
-        self._use_log_dir(runs.run_folder(self.model_dir, self._run_name, model_path))
-
-    def make_log_dir(self):
-        """Makes the run's folder; `train` does so by itself. Returns its path.
-
-        When another run has taken the folder of a new one since `set_log_dir`, this one moves on
-        to the next free minute, and log_dir and checkpoint_path with it.
-        """
-        if not self._log_dir_is_ours:
-            self._use_log_dir(runs.claim_folder(self.log_dir))
-            self._log_dir_is_ours = True
-        Path(self.log_dir).mkdir(parents=True, exist_ok=True)
-        return self.log_dir
-
-    def _use_log_dir(self, folder):
-        self.log_dir = folder
-        self.checkpoint_path = str(
-            Path(folder) / f"mask_rcnn_{self._run_name.lower()}_*epoch*.h5")
-
-    @property
-    def _run_name(self):
-        return self.config.NAME or "frcnn"
-
     # --- training -----------------------------------------------------------------------------
 
-    def compile(self, learning_rate, momentum=None, jit_compile="auto"):
-        """Gives the model its optimizer; `train` does so by itself."""
+    def compile(
+        self, learning_rate: LearningRate, momentum: float | None = None,
+        jit_compile: JitCompile = "auto",
+    ) -> None:
+        """Compiles the model for training; `train` calls it. See `trainer.compile_detector`."""
         trainer.compile_detector(self.keras_model, self.config, learning_rate, momentum,
-                                  jit_compile)
+                                 jit_compile)
 
-    def set_trainable(self, layer_regex, keras_model=None, verbose=0):
-        """Makes the layers trainable whose whole name matches, and no others."""
+    def set_trainable(
+        self, layer_regex: str, keras_model: keras.Model | None = None, verbose: int = 0,
+    ) -> list[str]:
+        """Makes the layers trainable whose whole name matches, and no others; returns the names."""
         return layer_selection.set_trainable(keras_model or self.keras_model, layer_regex, verbose)
 
-    def train(self, train_dataset, val_dataset, learning_rate, epochs, layers, augmentation=None,
-              custom_callbacks=None, no_augmentation_sources=None, *, schedule="constant",
-              schedule_start=None, seed=None, workers=2, jit_compile="auto", verbose=1):
-        """Trains, and leaves a checkpoint, its JSON, TensorBoard logs and history.json an epoch.
+    def train(
+        self, train_dataset: Dataset, val_dataset: Dataset | None, learning_rate: LearningRate,
+        epochs: int, layers: str, augmentation: Any = None,
+        custom_callbacks: Iterable[keras.callbacks.Callback] | None = None,
+        no_augmentation_sources: Iterable[str] | None = None, *, schedule: str = "constant",
+        schedule_start: int | None = None, seed: int | None = None, workers: int = 2,
+        jit_compile: JitCompile = "auto", verbose: int = 1,
+    ) -> None:
+        """Trains; writes a checkpoint, its JSON, TensorBoard logs and history.json each epoch.
 
         Args:
-            train_dataset, val_dataset: prepared Datasets; val_dataset may be None.
+            train_dataset: a prepared Dataset.
+            val_dataset: a prepared Dataset, or None for no validation.
             learning_rate: a number or a Keras schedule.
             epochs: the running total: a model at epoch 3 trained with 5 trains two more.
             layers: "heads", "3+", "4+", "5+", "all" or a regular expression of layer names.
@@ -152,32 +167,41 @@ class MaskRCNN(Detecting):
             custom_callbacks: further Keras callbacks.
             no_augmentation_sources: sources whose images are not augmented.
             schedule: "constant", "warmup_step" or "warmup_cosine"; see `schedules.WarmupSchedule`.
-            schedule_start: the epoch at which the schedule began, for a run that goes on; default
-                the current one.
+            schedule_start: the epoch at which the schedule began, for a run that is resumed;
+                default the current one.
             seed: of the data's order and augmentation; default the model's.
             workers: threads that prepare batches.
-            verbose: 1 shows a progress bar with the four losses.
+            jit_compile: as of `keras.Model.compile`.
+            verbose: 0 prints nothing, 1 shows Keras's progress bar, 2 prints one line an epoch.
 
         Raises:
-            ValueError: an argument is unfit. DatasetError, ImageError: the data are.
-            TrainingDiverged: the loss became infinite or no number.
+            ValueError: an argument has a value that is not allowed; nothing has changed.
+            DatasetError, ImageError: the data cannot be used.
+            TrainingDivergedError: the loss or a weight became NaN or infinite.
         """
-        self._check_training(learning_rate, epochs, schedule)
-        chosen = self.set_trainable(layer_selection.layer_pattern(layers))
+        self._check_mode("train", "training")
+        trainer.check_arguments(
+            self.keras_model, learning_rate=learning_rate, epochs=epochs, first_epoch=self.epoch,
+            layers=layers, schedule=schedule, schedule_start=schedule_start)
+        if self._weights_are_random and not self.config.TRAIN_BN:
+            warnings.warn(
+                "BatchNorm is frozen (TRAIN_BN=False) over random weights: its stored statistics "
+                "do not fit them, so the network can hardly learn. Load weights first, or set "
+                "TRAIN_BN=True.", stacklevel=2)
         batches, val_batches = trainer.make_sequences(
             self.config, train_dataset, val_dataset, first_epoch=self.epoch,
             augmentation=augmentation, no_augmentation_sources=no_augmentation_sources,
             seed=self.seed if seed is None else seed, workers=workers)
         start = self.epoch if schedule_start is None else schedule_start
-        rate = self._learning_rate(learning_rate, schedule, len(batches), start, epochs)
+        rate = scheduled(learning_rate, schedule, len(batches), start=start, epoch=self.epoch,
+                         epochs=epochs)
+        chosen = self.set_trainable(layer_selection.layer_pattern(layers))
         self.compile(rate, jit_compile=jit_compile)
-
-        self.make_log_dir()
         log.info("epochs %d to %d, %d layers, checkpoints in %s", self.epoch + 1, epochs,
-                 len(chosen), self.log_dir)
+                 len(chosen), self.make_log_dir())
         run = trainer.FitRun(
-            self.keras_model, self.config, self.log_dir, self._run_name, train_dataset,
-            self.epoch, epochs, self.last_checkpoint or self._starting_checkpoint)
+            self.keras_model, self.config, self.log_dir, self.run_name, train_dataset,
+            self.epoch, epochs, self.last_checkpoint or self.starting_checkpoint)
         try:
             run.fit(batches, val_batches, custom_callbacks or (), verbose)
         finally:
@@ -185,51 +209,135 @@ class MaskRCNN(Detecting):
             self.last_checkpoint = run.last_checkpoint or self.last_checkpoint
         self._weights_are_random = False
 
-    def _check_training(self, learning_rate, epochs, schedule):
-        if self.mode != "training":
-            raise ValueError('train needs a model built with mode="training".')
-        if schedule not in schedules.SCHEDULES:
-            raise ValueError(f"schedule is {schedule!r}; allowed are "
-                             + ", ".join(schedules.SCHEDULES) + ".")
-        if isinstance(learning_rate, (int, float)) and not learning_rate > 0:
-            raise ValueError(f"learning_rate is {learning_rate}; it must be above 0.")
-        if epochs <= self.epoch:
-            raise ValueError(f"epochs is {epochs}, the running total, but the model has already "
-                             f"trained {self.epoch}; ask for more.")
-        if self._weights_are_random and not self.config.TRAIN_BN:
-            warnings.warn(
-                "BatchNorm is frozen (TRAIN_BN=False) over random weights: its stored statistics "
-                "fit nothing, so the network can hardly learn. Load weights first, or set "
-                "TRAIN_BN=True.", stacklevel=3)
+    # --- detection ----------------------------------------------------------------------------
 
-    def _learning_rate(self, learning_rate, schedule, steps, start, epochs):
-        if schedule == "constant" or not isinstance(learning_rate, (int, float)):
-            return learning_rate
-        return schedules.WarmupSchedule(learning_rate, steps * (epochs - start), schedule,
-                                       first_step=steps * (self.epoch - start))
+    def detect(
+        self, images: Iterable[ImageSource], verbose: int = 0, *, batch_size: int | None = None,
+    ) -> list[DetectionResult]:
+        """Detects and classifies the objects in images.
+
+        Args:
+            images: list of uint8 `[h, w, C]`, any number, of any sizes; or whatever
+                `detect_stream` takes.
+            verbose: 1 shows a progress bar.
+            batch_size: see `detect_stream`.
+
+        Returns:
+            A list of dicts, one an image, best first: `rois` int32 `[N, 4]` and `boxes` float32
+            `[N, 4]`, (y1, x1, y2, x2) in the image's own pixels, rounded and not; `class_ids`
+            int32 `[N]`; `scores` float32 `[N]`.
+
+        Raises:
+            ValueError: the shape of an image does not fit the model.
+            ImageError, FileNotFoundError: a file cannot be read.
+        """
+        return self._detection.detect(images, verbose, batch_size)
+
+    def detect_stream(
+        self, images: Iterable[ImageSource], *, batch_size: int | None = None,
+        workers: int | None = None, return_exceptions: bool = False,
+    ) -> Iterator[DetectionResult | Exception]:
+        """Detects in any number of images, of which few are in memory at a time.
+
+        Threads read, resize and mold the next images while the network processes the current ones.
+
+        Args:
+            images: iterable, possibly endless, of uint8 arrays `[h, w, C]`, paths of image files,
+                or functions without arguments that return such an array. Threads call it and the
+                functions, but no two call the iterable at once.
+            batch_size: images that go through the network together; None chooses by their molded
+                size and the device.
+            workers: number of threads; None for one a core, at most four.
+            return_exceptions: True yields the error of an image that cannot be read or does not
+                fit in place of its result, and continues.
+
+        Yields:
+            The dicts of `detect`, in the order of the images. Uses the weights at the time of the
+            call; do not load others until the iterator is exhausted.
+
+        Raises:
+            ValueError, ImageError, FileNotFoundError: as `detect`.
+        """
+        return self._detection.stream(images, batch_size, workers, return_exceptions)
+
+    def detect_molded(
+        self, molded_images: Sequence[Array] | Array, image_metas: Sequence[Array] | Array,
+        verbose: int = 0,
+    ) -> list[DetectionResult]:
+        """Detects in images that are molded already; boxes in pixels of the molded image.
+
+        Args:
+            molded_images: float32 `[B, H, W, C]`, or a list of images of one shape.
+            image_metas: `[B, META]`; the windows in them are not undone.
+            verbose: unused, as in the reference.
+
+        Returns:
+            A list of dicts as of `detect`.
+        """
+        return self._detection.detect_molded(molded_images, image_metas)
+
+    def compile_detection(self, jit_compile: JitCompile = "auto") -> None:
+        """Sets how detection is compiled; without this call the first detection does, by "auto".
+
+        Args:
+            jit_compile: True for XLA, which compiles for each molded shape and batch size; False
+                for none. "auto" is XLA where Keras chooses it (on JAX, and on TensorFlow with a
+                GPU), but on TensorFlow only in the resize mode "square".
+        """
+        self._detection.compile(jit_compile)
+
+    @property
+    def detection_shapes(self) -> list[BatchShape]:
+        """(B, H, W) of the molded batches that detection was compiled for; None is any number.
+
+        On TensorFlow without XLA there is one. Otherwise there are some for each molded size,
+        whose sides are multiples of 64 (in the mode "square" there is one size), and B is a power
+        of two.
+        """
+        return self._runner.shapes if self._runner else []
+
+    @property
+    def _detection(self) -> DetectionRunner:
+        self._check_mode("detection", "inference")
+        if self._runner is None or self._runner.model is not self.keras_model:
+            self._runner = DetectionRunner(self.keras_model, self.config)
+        return self._runner
+
+    def mold_inputs(self, images: Iterable[Array]) -> tuple[FloatArray, FloatArray, IntArray]:
+        """Resizes, pads and molds images that get one molded shape.
+
+        Returns:
+            molded images float32 `[B, H, W, C]`, metas float32 `[B, META]`, windows `[B, 4]`
+            (y1, x1, y2, x2) in pixels of the molded images.
+        """
+        molded, metas, windows = transform.mold_inputs(images, self.config)
+        return np.stack(molded), np.stack(metas).astype(np.float32), np.stack(windows)
+
+    def unmold_detections(
+        self, detections: Array, original_image_shape: Shape, image_shape: Shape,
+        window: Window | IntArray,
+    ) -> tuple[Boxes, ClassIds, Scores]:
+        """Converts one image's detections to its own pixels; see `transform.unmold_detections`."""
+        return transform.unmold_detections(detections, original_image_shape, image_shape, window)
 
     # --- inspection ---------------------------------------------------------------------------
 
-    def get_anchors(self, image_shape):
-        """Anchors of a molded image, normalized, float32 `[A, 4]`.
+    def get_anchors(self, image_shape: Shape) -> NormalizedBoxes:
+        """Anchors of a molded image, normalized, float32 `[A, 4]`, read-only.
 
-        `self.anchors` then holds the same in pixels.
+        `self.anchors` then holds the same in pixels, float64.
         """
         self.anchors = pyramid_anchors(self.config, image_shape)
-        key = tuple(image_shape[:2])
-        if key not in self._anchor_cache:
-            self._anchor_cache[key] = norm_boxes(self.anchors, key).astype(np.float32)
-        return self._anchor_cache[key]
+        return normalized_pyramid_anchors(self.config, image_shape)
 
-    def get_trainable_layers(self):
+    def get_trainable_layers(self) -> list[keras.layers.Layer]:
         """All layers with weights, those of nested models included."""
-        layers = []
-        for layer in self.keras_model.layers:
-            inner = layer.layers if isinstance(layer, keras.Model) else [layer]
-            layers += [each for each in inner if each.weights]
-        return layers
+        return layer_selection.layers_with_weights(self.keras_model)
 
-    def run_graph(self, images, outputs, image_metas=None):
+    def run_graph(
+        self, images: Sequence[Array], outputs: Sequence[tuple[str, Tensor]],
+        image_metas: Sequence[Array] | Array | None = None,
+    ) -> OrderedDict[str, Array]:
         """Evaluates tensors inside the model for images of one molded shape.
 
         Args:
@@ -240,9 +348,9 @@ class MaskRCNN(Detecting):
         Returns:
             OrderedDict of NumPy arrays, by name.
         """
-        self._check_inference("run_graph")
+        self._check_mode("run_graph", "inference")
         if image_metas is None:
             molded, metas, _ = self.mold_inputs(images)
         else:
-            molded, metas = np.stack(images), np.stack(image_metas).astype(np.float32)
+            molded, metas = np.stack(list(images)), np.stack(list(image_metas)).astype(np.float32)
         return run_tensors(self.keras_model, [molded, metas], outputs)

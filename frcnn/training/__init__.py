@@ -1,1 +1,1 @@
-"""How a detector is trained: loop, optimizer, schedules, callbacks."""
+"""Training of a detector: its loop, optimizer, learning rate schedules and callbacks."""

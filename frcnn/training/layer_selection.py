@@ -1,4 +1,4 @@
-"""Which layers are trained: the words of `layers`, and regular expressions of layer names."""
+"""Selection of the layers to train: keywords such as "heads", and regular expressions of names."""
 
 import logging
 import re
@@ -15,12 +15,12 @@ _DENSENET_FROM = {
 }
 
 
-def layer_pattern(layers):
-    """The regular expression of the layer names that a word for layers stands for.
+def layer_pattern(layers: str) -> str:
+    """The regular expression of layer names for the `layers` argument of `MaskRCNN.train`.
 
     Args:
         layers: "heads" (pyramid, RPN and head), "3+", "4+", "5+" (also every backbone layer after
-            C2, C3, C4), "all", or a regular expression.
+            C2, C3, C4), "all", or a regular expression, which is returned as it is.
     """
     if layers == "all":
         return r".*"
@@ -33,38 +33,68 @@ def layer_pattern(layers):
     return layers
 
 
-def set_trainable(model, pattern, verbose=0):
-    """Makes the layers trainable whose whole name matches, and no others.
+def matching_layers(model: keras.Model, pattern: str) -> list[keras.layers.Layer]:
+    """The layers with weights whose whole name matches.
 
     Args:
-        model: keras.Model; nested models are entered.
+        model: keras.Model; layers of nested models are included.
         pattern: regular expression.
-        verbose: 1 logs each chosen layer's name.
 
     Raises:
-        ValueError: the expression is broken, or matches no layer with weights.
+        ValueError: the expression is invalid, or matches no layer with weights.
     """
     try:
         expression = re.compile(pattern)
     except re.error as error:
         raise ValueError(f"layers is {pattern!r}, which is neither heads, 3+, 4+, 5+, all nor a "
                          f"regular expression ({error}).") from error
-    chosen = _set_trainable(model, expression)
-    if not chosen:
+    matching = [layer for layer in layers_with_weights(model) if expression.fullmatch(layer.name)]
+    if not matching:
         raise ValueError(f"layers is {pattern!r}, which matches no layer that has weights; use "
                          "heads, 3+, 4+, 5+, all, or a regular expression of layer names.")
-    for name in chosen if verbose else ():
+    return matching
+
+
+def set_trainable(model: keras.Model, pattern: str, verbose: int = 0) -> list[str]:
+    """Makes the layers trainable whose whole name matches, and no others.
+
+    Args:
+        model: keras.Model; layers of nested models are included.
+        pattern: regular expression.
+        verbose: 1 logs the name of each layer that is made trainable.
+
+    Returns:
+        The names of these layers.
+
+    Raises:
+        ValueError: as `matching_layers`; no layer has been changed then.
+    """
+    matching = matching_layers(model, pattern)
+    chosen = set(matching)
+    for nested in _nested_models(model):  # first, since they set the flag of all their layers
+        nested.trainable = True
+    for layer in layers_with_weights(model):
+        layer.trainable = layer in chosen
+    names = [layer.name for layer in matching]
+    for name in names if verbose else ():
         log.info("training %s", name)
-    return chosen
+    return names
 
 
-def _set_trainable(model, expression):
-    chosen = []
+def layers_with_weights(model: keras.Model) -> list[keras.layers.Layer]:
+    """All layers with weights, in the model's order, those of nested models included."""
+    found = []
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            layer.trainable = True
-            chosen += _set_trainable(layer, expression)
+            found += layers_with_weights(layer)
         elif layer.weights:
-            layer.trainable = bool(expression.fullmatch(layer.name))
-            chosen += [layer.name] if layer.trainable else []
-    return chosen
+            found.append(layer)
+    return found
+
+
+def _nested_models(model: keras.Model) -> list[keras.Model]:
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found += [layer, *_nested_models(layer)]
+    return found

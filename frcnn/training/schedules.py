@@ -1,43 +1,72 @@
-"""How the learning rate runs over the steps of a training."""
+"""Learning rate schedules."""
 
 import math
+from numbers import Real
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
 
+from frcnn.arrays import Tensor
+
 SCHEDULES = ("constant", "warmup_step", "warmup_cosine")
 # Share of the steps that warm up, and at most how many (Goyal et al. 2017 warm up for 5 epochs).
-WARMUP_SHARE, MOST_WARMUP_STEPS = 0.1, 500
+WARMUP_SHARE, MAX_WARMUP_STEPS = 0.1, 500
 # "warmup_step" trains the last fifth at a tenth.
 STEP_AT, STEP_FACTOR = 0.8, 0.1
 
+LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
+
 
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A learning rate that rises linearly at first, and falls at the end.
+    """A learning rate that rises linearly during the warm-up and decays towards the end.
 
     Args:
         peak: the rate after the warm-up.
         steps: of the whole schedule.
         kind: "warmup_step" (a tenth in the last fifth) or "warmup_cosine" (down to a hundredth;
             Loshchilov & Hutter 2017, equation 5).
-        first_step: where in the schedule step 0 is, for a run that goes on.
+        first_step: the schedule's step at step 0 of training, for a run that is resumed.
     """
 
-    def __init__(self, peak, steps, kind="warmup_cosine", first_step=0):
+    def __init__(
+        self, peak: float, steps: int, kind: str = "warmup_cosine", first_step: int = 0,
+    ) -> None:
         super().__init__()
         self.peak, self.steps, self.kind, self.first_step = peak, max(steps, 1), kind, first_step
-        self.warmup = min(MOST_WARMUP_STEPS, max(1, int(WARMUP_SHARE * self.steps)))
+        self.warmup = min(MAX_WARMUP_STEPS, max(1, int(WARMUP_SHARE * self.steps)))
 
-    def __call__(self, step):
+    def __call__(self, step: Tensor) -> Tensor:
+        """The learning rate at a step of training, a float32 scalar."""
         step = ops.cast(step, "float32") + self.first_step
         rise = ops.minimum((step + 1.0) / self.warmup, 1.0)
         done = ops.clip(step / self.steps, 0.0, 1.0)
         if self.kind == "warmup_step":
-            fall = ops.where(done < STEP_AT, 1.0, STEP_FACTOR)
+            decay = ops.where(done < STEP_AT, 1.0, STEP_FACTOR)
         else:
-            fall = 0.01 + 0.99 * 0.5 * (1.0 + ops.cos(math.pi * done))
-        return self.peak * rise * fall
+            decay = 0.01 + 0.99 * 0.5 * (1.0 + ops.cos(math.pi * done))
+        return self.peak * rise * decay
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
+        """The arguments, for `from_config`."""
         return {"peak": self.peak, "steps": self.steps, "kind": self.kind,
                 "first_step": self.first_step}
+
+
+def scheduled(
+    learning_rate: LearningRate, schedule: str, steps: int, *, start: int, epoch: int, epochs: int,
+) -> LearningRate:
+    """The learning rate for the optimizer of a run.
+
+    Args:
+        learning_rate: the constant or peak rate. A Keras schedule is returned as it is.
+        schedule: one of SCHEDULES.
+        steps: steps an epoch.
+        start: the epoch at which the schedule began.
+        epoch: the epoch at which the run begins.
+        epochs: the epoch at which the schedule ends.
+    """
+    if schedule == "constant" or not isinstance(learning_rate, Real):
+        return learning_rate
+    return WarmupSchedule(float(learning_rate), steps * (epochs - start), schedule,
+                          first_step=steps * (epoch - start))

@@ -45,7 +45,7 @@ def config():
 def test_parts_in_sequence_give_the_detections(config):
     model = network.make_detector("inference", config)
     molded, metas, _ = model.mold_inputs([network.make_image(64, seed=i) for i in range(2)])
-    compiled = model._compiled()
+    compiled = model._detection.compiled()
     parts = stage_parts.inference_parts(compiled.model, molded, metas,
                                         model.get_anchors((64, 64, 3))[None])
     assert list(parts) == ["backbone", "FPN", "RPN", "proposals", "RoI align", "head", "detection"]

@@ -9,6 +9,7 @@ from frcnn.geometry.anchors import (
     compute_backbone_shapes,
     generate_anchors,
     generate_pyramid_anchors,
+    normalized_pyramid_anchors,
     pyramid_anchors,
 )
 
@@ -99,3 +100,17 @@ def test_levels_describe_the_order_of_the_anchors(stride):
             step * np.arange(columns)[:, None], (rows, columns, a_cell)), atol=1e-9)
         start += rows * columns * a_cell
     assert start == len(anchors)
+
+
+def test_normalized_anchors_are_made_once_for_an_image_shape():
+    config = Config()
+    anchors = normalized_pyramid_anchors(config, (128, 192, 3))
+    pixels = pyramid_anchors(config, (128, 192, 3))
+    assert anchors.dtype == np.float32
+    np.testing.assert_allclose(anchors * [127, 191, 127, 191] + [0, 0, 1, 1], pixels, atol=1e-4)
+    assert normalized_pyramid_anchors(Config(), np.array([128, 192])) is anchors
+    with pytest.raises(ValueError):
+        anchors[0] = 0  # shared, so nobody may change them
+    # Both have feature maps of the same shapes, and so the same anchors in pixels.
+    other = normalized_pyramid_anchors(config, (127, 190, 3))
+    np.testing.assert_allclose(other * [126, 189, 126, 189] + [0, 0, 1, 1], pixels, atol=1e-4)

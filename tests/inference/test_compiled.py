@@ -5,7 +5,7 @@ import logging
 import keras
 import numpy as np
 import pytest
-from model_tools import array, prefer_objects, small_config
+from model_tools import array, noise, prefer_objects, small_config
 
 from benchmarks.measure import resident
 from frcnn.inference import compiled
@@ -13,12 +13,6 @@ from frcnn.model.mask_rcnn import MaskRCNN
 from frcnn.network.graph import Detector
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
-
-
-def noise(shapes):
-    """Images without two places alike, so that no scores tie."""
-    rng = np.random.default_rng(0)
-    return [rng.integers(0, 255, (*shape, 3), np.uint8) for shape in shapes]
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +76,8 @@ def test_a_hundred_images_of_twenty_sizes(free, traces, monkeypatch, caplog):
              for _ in range(count)}
     molded = {tuple(-(-side // 64) * 64 for side in size) for size in sizes}
     assert len(sizes) == count and len(molded) < 10
-    make = compiled.pyramid_anchors
-    monkeypatch.setattr(compiled, "pyramid_anchors",
+    make = compiled.normalized_pyramid_anchors
+    monkeypatch.setattr(compiled, "normalized_pyramid_anchors",
                         lambda config, shape: made.append(shape) or make(config, shape))
     free.compile_detection()
     with caplog.at_level(logging.INFO, "frcnn.inference.compiled"):
@@ -115,20 +109,23 @@ def test_the_whole_model_gives_the_same(free):
     images = noise([(128, 192), (128, 192)])
     molded, metas, windows = free.mold_inputs(images)
     rows = free.keras_model.predict_on_batch([molded, metas])[0]
-    for each, window, found in zip(rows, windows, free.detect(images)):
-        boxes, class_ids, scores = free.unmold_detections(each, (128, 192), (128, 192), window)
+    for detections, window, found in zip(rows, windows, free.detect(images)):
+        boxes, class_ids, scores = free.unmold_detections(
+            detections, (128, 192), (128, 192), window)
         np.testing.assert_array_equal(found["class_ids"], class_ids)
         np.testing.assert_allclose(found["boxes"], boxes, atol=0.01)
         np.testing.assert_allclose(found["scores"], scores, atol=1e-4)
 
 
 def test_few_anchors_are_kept(free, monkeypatch):
-    monkeypatch.setattr(compiled, "REMEMBERED_SHAPES", 2)
+    monkeypatch.setattr(compiled, "CACHED_SHAPES", 2)
     free.compile_detection()
     free.detect(noise([(64, 64), (64, 128), (64, 64), (64, 192), (64, 64)]), batch_size=1)
-    assert list(free._detector._anchors) == [(64, 192), (64, 64)]
-    np.testing.assert_allclose(array(free._detector._anchors[64, 64])[0],
-                               free.get_anchors((64, 64, 3)), atol=1e-7)
+    anchors = free._detection.compiled()._anchors
+    assert anchors.cache_info()[:4] == (2, 3, 2, 2)  # hits, misses, at most, entries
+    np.testing.assert_array_equal(array(anchors((64, 64)))[0], free.get_anchors((64, 64, 3)))
+    anchors((64, 192))
+    assert anchors.cache_info().misses == 3  # these two are the ones that are kept
 
 
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="JAX always compiles by XLA")
@@ -140,12 +137,13 @@ def test_xla_finds_the_same(free, caplog):
     try:
         found = free.detect(images, batch_size=2)
         assert free.detection_shapes == [(2, 128, 64), (2, 64, 64)]  # the third is filled up
-        xla = free._detector._run
-        assert free._detector.jit_compile
+        xla = free._detection.compiled()
+        assert xla.jit_compile
     finally:
         free.compile_detection(jit_compile=False)
     assert_equal_results(found, expected)
-    assert xla is not free._detector._run and not free._detector.jit_compile
+    assert xla is not free._detection.compiled()
+    assert not free._detection.compiled().jit_compile
 
 
 @pytest.fixture
@@ -159,9 +157,9 @@ def as_with_a_gpu(monkeypatch):
 def test_with_a_gpu_xla_is_for_one_molded_size_only(detecting, free, as_with_a_gpu):
     """A minute for each new size would be too much."""
     square = compiled.CompiledDetector(detecting.keras_model, detecting.config)
-    assert square.jit_compile and square.each_shape
+    assert square.jit_compile and square.compiles_each_shape
     others = compiled.CompiledDetector(free.keras_model, free.config)
-    assert not others.jit_compile and not others.each_shape
+    assert not others.jit_compile and not others.compiles_each_shape
 
 
 @pytest.mark.slow
@@ -179,7 +177,7 @@ def test_with_a_gpu_the_same_is_found_and_seen_inside(detecting, as_with_a_gpu):
 
 def test_where_shapes_are_compiled_batches_are_filled_to_few_sizes(free):
     detector = compiled.CompiledDetector(free.keras_model, free.config)
-    detector.each_shape, sizes = True, []
+    detector.compiles_each_shape, sizes = True, []
     run = detector._run
     detector._run = lambda molded, *rest: sizes.append(len(molded)) or run(molded, *rest)
     image = np.float32(noise([(64, 64)]))

@@ -12,7 +12,7 @@ from model_tools import small_config
 from places import PROJECT
 
 from frcnn import startup
-from frcnn.errors import DetectionOnly
+from frcnn.errors import DetectionOnlyError
 from frcnn.training import trainer
 
 TOOLS = PROJECT / "tests/tools"
@@ -34,7 +34,7 @@ def run_child(folder, *words):
 @pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
 def test_the_same_is_found_and_training_refused(tmp_path, precision):
     expected, _ = run_child(tmp_path, precision)
-    found, said = run_child(tmp_path, precision, "only")
+    found, printed = run_child(tmp_path, precision, "only")
     assert found.keys() == expected.keys()
     for name, values in expected.items():
         np.testing.assert_allclose(found[name], values, atol=0.01, err_msg=name)
@@ -43,35 +43,35 @@ def test_the_same_is_found_and_training_refused(tmp_path, precision):
     assert np.abs(expected["first"][:5] - expected["all changed"][:5]).max() > 0.1
     assert np.abs(expected["one changed"][:5] - expected["all changed"][:5]).max() > 0.1
     assert np.abs(expected["inside"]).max() > 0.1 > np.abs(expected["inside, then zero"]).max()
-    assert "detection_only" in said and startup.FROZEN_WEIGHTS in said
+    assert "detection_only" in printed and startup.FROZEN_WEIGHTS in printed
 
 
 @pytest.fixture
-def nothing_said(monkeypatch):
+def undeclared(monkeypatch):
     # Set first, for what the test sets to be taken back: an absent variable is not remembered.
     monkeypatch.setenv(startup.FROZEN_WEIGHTS, "0")
     monkeypatch.delenv(startup.FROZEN_WEIGHTS)
     monkeypatch.setattr(startup, "_was_said", False)
 
 
-def test_it_cannot_be_unsaid(nothing_said, monkeypatch):
+def test_it_cannot_be_revoked(undeclared, monkeypatch):
     startup.detection_only()
     assert startup.is_detection_only() and os.environ[startup.FROZEN_WEIGHTS] == "1"
     monkeypatch.delenv(startup.FROZEN_WEIGHTS)  # TensorFlow may have read it
     assert startup.is_detection_only()
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    with pytest.raises(DetectionOnly, match="new process"):
+    with pytest.raises(DetectionOnlyError, match="new process"):
         trainer.compile_detector(model, small_config(), 0.1)
 
 
-def test_an_environment_that_forbids_it_is_left_alone(nothing_said, monkeypatch):
+def test_an_environment_that_forbids_it_is_left_alone(undeclared, monkeypatch):
     monkeypatch.setenv(startup.FROZEN_WEIGHTS, "0")
     startup.detection_only()
     assert os.environ[startup.FROZEN_WEIGHTS] == "0" and not startup.is_detection_only()
 
 
 @pytest.mark.parametrize("program", ["detect.py", "evaluate.py"])
-def test_the_programs_say_it(nothing_said, monkeypatch, capsys, program):
+def test_the_programs_call_it(undeclared, monkeypatch, capsys, program):
     monkeypatch.setattr(sys, "argv", [program, "--help"])
     with pytest.raises(SystemExit) as leaving:
         runpy.run_path(str(PROJECT / "samples" / "urinary" / program), run_name="__main__")
@@ -81,6 +81,6 @@ def test_the_programs_say_it(nothing_said, monkeypatch, capsys, program):
 
 @pytest.mark.parametrize("value, meant", [
     ("1", True), ("true", True), ("TRUE", True), ("0", False), ("", False)])
-def test_the_environment_may_say_it(nothing_said, monkeypatch, value, meant):
+def test_the_environment_may_set_it(undeclared, monkeypatch, value, meant):
     monkeypatch.setenv(startup.FROZEN_WEIGHTS, value)
     assert startup.is_detection_only() is meant

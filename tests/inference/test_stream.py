@@ -1,4 +1,4 @@
-"""Images are made ready ahead, put into batches of one shape, and their results come in order."""
+"""Images are prepared ahead and batched by shape, and their results come in order."""
 
 import itertools
 import threading
@@ -11,7 +11,14 @@ from PIL import Image
 
 from frcnn.errors import ImageError
 from frcnn.inference import stream
-from frcnn.inference.stream import DetectionStream, PreparedImages, in_batches, prepare
+from frcnn.inference.stream import (
+    DetectionStream,
+    FailedImage,
+    PreparedImage,
+    PreparedImages,
+    in_batches,
+    prepare,
+)
 
 CONFIG = small_config()
 FREE = small_config(IMAGE_RESIZE_MODE="pad64", IMAGE_MIN_DIM=64)
@@ -61,21 +68,23 @@ def test_an_array_a_path_or_a_function(tmp_path):
     Image.fromarray(pixels).save(tmp_path / "a.png")
     prepared = [prepare(source, 3, CONFIG) for source in (
         pixels, tmp_path / "a.png", str(tmp_path / "a.png"), lambda: pixels)]
-    for each in prepared:
-        assert (each.number, each.original_shape, each.shape) == (3, (60, 80, 3), (128, 128))
-        assert each.window == (16, 0, 112, 128) and each.error is None
-        assert each.molded.dtype == each.meta.dtype == np.float32
-        np.testing.assert_array_equal(each.molded, prepared[0].molded)
+    for found in prepared:
+        assert isinstance(found, PreparedImage)
+        assert (found.number, found.original_shape, found.shape) == (3, (60, 80, 3), (128, 128))
+        assert found.window == (16, 0, 112, 128)
+        assert found.molded.dtype == found.meta.dtype == np.float32
+        np.testing.assert_array_equal(found.molded, prepared[0].molded)
 
 
 def test_what_cannot_be_prepared_keeps_its_error(tmp_path):
     (tmp_path / "a.png").write_text("no image")
-    for source, kind, is_unfit in (
+    for source, kind, is_skippable in (
         (tmp_path / "a.png", ImageError, True), (tmp_path / "b.png", FileNotFoundError, True),
         (np.zeros((5, 6), np.uint8), ValueError, True), (lambda: 1 / 0, ZeroDivisionError, False),
     ):
         found = prepare(source, 0, CONFIG)
-        assert isinstance(found.error, kind) and found.is_unfit is is_unfit and found.shape is None
+        assert isinstance(found, FailedImage) and isinstance(found.error, kind)
+        assert found.is_skippable is is_skippable
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -89,8 +98,8 @@ def test_images_come_in_order_however_long_each_takes(workers):
     sources = [lambda number=number: make(number) for number in range(30)]
     prepared = PreparedImages(sources, CONFIG, workers)
     found = list(prepared)
-    assert [each.number for each in found] == list(range(30))
-    values = [each.molded[0, 0, 0] + CONFIG.MEAN_PIXEL[0] for each in found]
+    assert [made.number for made in found] == list(range(30))
+    values = [made.molded[0, 0, 0] + CONFIG.MEAN_PIXEL[0] for made in found]
     np.testing.assert_allclose(values, range(30), atol=1e-3)
     wait_until(lambda: threading.active_count() <= before)
     assert next(prepared, None) is None
@@ -120,8 +129,8 @@ def test_the_iterables_own_error_comes_in_its_turn():
         raise OSError("the disk is gone")
 
     found = list(PreparedImages(broken(), CONFIG, workers=3))
-    assert [each.error is None for each in found] == [True, True, False]
-    assert "disk is gone" in str(found[2].error) and not found[2].is_unfit
+    assert [type(made) for made in found] == [PreparedImage, PreparedImage, FailedImage]
+    assert "disk is gone" in str(found[2].error) and not found[2].is_skippable
 
 
 # --- batches ------------------------------------------------------------------------------------
@@ -129,7 +138,7 @@ def test_the_iterables_own_error_comes_in_its_turn():
 
 def batches_of(sources, size_for):
     prepared = PreparedImages(sources, FREE, workers=2)
-    return [[each.number for each in batch] for batch in in_batches(prepared, size_for)]
+    return [[made.number for made in batch] for batch in in_batches(prepared, size_for)]
 
 
 def test_batches_hold_one_shape_and_the_oldest_image():
@@ -158,9 +167,11 @@ def test_random_streams_lose_nothing():
         prepared = PreparedImages(sources, FREE, workers=2)
         seen = []
         for batch in in_batches(prepared, lambda *_, size=size: size):
-            assert len({each.shape for each in batch}) == 1 and len(batch) in {1, 2, size}
+            batch = [batch] if isinstance(batch, FailedImage) else batch
+            assert len({getattr(made, "shape", None) for made in batch}) == 1
+            assert len(batch) in {1, 2, size}
             assert batch[0].number == min(set(range(len(sources))) - set(seen))
-            seen += [each.number for each in batch]
+            seen += [made.number for made in batch]
             assert prepared._number - len(seen) < stream.WINDOW * size  # still in memory
         assert sorted(seen) == list(range(len(sources)))
 
@@ -168,7 +179,7 @@ def test_random_streams_lose_nothing():
 def test_large_images_go_alone_and_small_ones_together():
     assert stream.suitable_batch_size(1024, 1024) == 1
     assert stream.suitable_batch_size(2048, 4096) == 1
-    assert stream.suitable_batch_size(64, 64) == stream.MOST_IN_A_BATCH
+    assert stream.suitable_batch_size(64, 64) == stream.MAX_BATCH_SIZE
 
 
 # --- the stream ---------------------------------------------------------------------------------

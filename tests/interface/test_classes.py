@@ -1,4 +1,4 @@
-"""The classes that notebooks and scripts use: methods and attributes of Dataset and MaskRCNN."""
+"""Public methods and attributes of Dataset and MaskRCNN."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_methods_of_a_dataset(name, parameters):
     check_parameters(getattr(Dataset, name), parameters)
 
 
-def test_a_dataset_knows_its_images_and_classes():
+def test_images_and_classes_of_a_dataset():
     data = Drawn()
     assert data.class_names == NAMES and list(data.class_ids) == [0, 1, 2, 3]
     assert (data.num_classes, data.num_images, list(data.image_ids)) == (4, 2, [0, 1])
@@ -63,7 +63,8 @@ def test_a_dataset_of_masks_gives_boxes():
     "set_trainable": "self, layer_regex, keras_model=None, verbose=0",
     "train": "self, train_dataset, val_dataset, learning_rate, epochs, layers, augmentation=None, "
              "custom_callbacks=None, no_augmentation_sources=None",
-    "detect": "self, images, verbose=0", "detect_molded": "self, molded_images, image_metas",
+    "detect": "self, images, verbose=0",
+    "detect_molded": "self, molded_images, image_metas, verbose=0",
     "mold_inputs": "self, images",
     "unmold_detections": "self, detections, original_image_shape, image_shape, window",
     "load_weights": "self, filepath, by_name, exclude=None", "get_imagenet_weights": "self",
@@ -83,6 +84,12 @@ def detecting(tmp_path_factory):
     kernel, bias = head.get_weights()
     head.set_weights([0 * kernel, np.array([0, 0, 9, 0], bias.dtype)])
     return model
+
+
+def test_attributes_of_a_detector(detecting):
+    assert detecting.mode == "inference" and detecting.config is CONFIG and detecting.epoch == 0
+    assert detecting.log_dir.startswith(detecting.model_dir)
+    assert detecting.checkpoint_path.startswith(detecting.log_dir)
 
 
 def test_detection(detecting):
@@ -120,7 +127,7 @@ def test_anchors_and_layers(detecting):
     assert anchors.shape == (ANCHOR_COUNT, 4)
     same(detecting.anchors, anchors * 63 + [0, 0, 1, 1], 1e-3)
     names = {layer.name for layer in detecting.get_trainable_layers()}
-    assert {"small1", "fpn_p2", "rpn_conv_shared", "mrcnn_class_logits"} <= names
+    assert {"small1_conv", "fpn_p2", "rpn_conv_shared", "mrcnn_class_logits"} <= names
 
 
 def test_training_leaves_a_checkpoint_that_is_found_and_loaded(detecting, tmp_path, monkeypatch):
@@ -129,7 +136,7 @@ def test_training_leaves_a_checkpoint_that_is_found_and_loaded(detecting, tmp_pa
     model.train(Drawn(), None, learning_rate=1e-4, epochs=1, layers="heads", verbose=0)
     assert model.epoch == 1
     trained = {variable.path.split("/")[-2] for variable in model.keras_model.trainable_variables}
-    assert "fpn_p2" in trained and "small1" not in trained
+    assert "fpn_p2" in trained and "small1_conv" not in trained
 
     path = model.find_last()
     assert path.startswith(model.log_dir) and path.endswith("mask_rcnn_names_0001.h5")

@@ -1,7 +1,7 @@
-"""The names that notebooks and scripts use: `frcnn.model`'s data and targets.
+"""Public names: `frcnn.model`'s data and targets.
 
-Each has the parameters of the interface's table and does what it says, shown by one small call.
-Behaviour beyond that is tested beside each module.
+A row checks a name's parameters, and what one small call of it returns. Behaviour beyond that is
+tested beside each module.
 """
 
 import numpy as np
@@ -41,6 +41,7 @@ def _(data_generator):
                                           detection_targets=True))
     assert shapes(inputs) == [*given, (2, 9, 4), (2, 12, 4)]
     assert shapes(outputs) == [(2, 12, 1), (2, 12, 4, 4)]
+    assert len(next(data_generator(Drawn(), CONFIG))[0][0]) == 1
 
 
 @row(modellib, "load_image_gt", "dataset, config, image_id, augment=False")
@@ -56,7 +57,8 @@ def _(build_rpn_targets):
     anchors = pyramid_anchors(CONFIG, (64, 64, 3))
     match, bbox = build_rpn_targets((64, 64, 3), anchors, CLASS_IDS[:1], anchors[[400]], CONFIG)
     assert match.shape == (ANCHOR_COUNT,) and match.dtype == np.int32 and bbox.shape == (32, 4)
-    assert match[400] == 1 and 1 <= (match == 1).sum() <= 16 and (match != 0).sum() == 32
+    assert match[400] == 1 and set(match) == {-1, 0, 1}
+    assert 1 <= (match == 1).sum() <= 16 and (match != 0).sum() == 32
     same(bbox[np.flatnonzero(match == 1).tolist().index(400)], np.zeros(4))
 
 
@@ -90,6 +92,8 @@ def _(unmold_image):
     pixels = unmold_image(GRAY - CONFIG.MEAN_PIXEL, CONFIG)
     assert pixels.dtype == np.uint8
     np.testing.assert_array_equal(pixels, GRAY)
+    again = unmold_image(modellib.mold_image(GRAY, CONFIG), CONFIG)
+    np.testing.assert_array_equal(again, GRAY)
 
 
 META = [7, 50, 100, 3, 64, 64, 3, 16, 0, 48, 64, 0.625, 1, 1, 0, 1]
@@ -100,14 +104,16 @@ META_PARTS = {"image_id": 7, "original_image_shape": [50, 100, 3], "image_shape"
 @row(modellib, "compose_image_meta",
      "image_id, original_image_shape, image_shape, window, scale, active_class_ids")
 def _(compose_image_meta):
-    same(compose_image_meta(**META_PARTS), META)
+    meta = compose_image_meta(**META_PARTS)
+    same(meta, META)
+    assert len(meta) == CONFIG.IMAGE_META_SIZE
 
 
 @row(modellib, "parse_image_meta", "meta")
 @row(modellib, "parse_image_meta_graph", "meta")
 def _(parse):
     parts = parse(np.array([META], np.float32))
-    assert set(parts) == set(META_PARTS)
+    assert list(parts) == list(META_PARTS)
     for name, value in META_PARTS.items():
         same(parts[name][0], value)
 

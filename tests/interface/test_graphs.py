@@ -1,15 +1,16 @@
-"""The names that notebooks and scripts use: `frcnn.model`'s layers, graphs and losses.
+"""Public names: `frcnn.model`'s layers, graphs and losses.
 
-Each has the parameters of the interface's table and does what it says, shown by one small call.
-Behaviour beyond that is tested beside each module.
+A row checks a name's parameters, and what one small call of it returns. Behaviour beyond that is
+tested beside each module.
 """
 
 import math
 
 import keras
 import numpy as np
-from interface_tools import CONFIG, PAIR, Table, same, shapes
+from interface_tools import CONFIG, PAIR, Drawn, Table, same, shapes
 from keras import ops
+from model_tools import one_batch
 
 import frcnn.model as modellib
 from frcnn import utils
@@ -40,6 +41,15 @@ def _(ProposalLayer):
     same(boxes, [[[0.5, 0.5, 0.9, 1], [0, 0, 0.4, 0.4], [0] * 4]])
 
 
+@row(modellib, "proposal_steps", "rpn_class, rpn_bbox, anchors, config")
+def _(proposal_steps):
+    anchors = np.array([[0, 0, 0.4, 0.4], [0.5, 0.5, 0.9, 1.2]], np.float32)
+    scores = np.array([[0.2, 0.8], [0.1, 0.9]], np.float32)
+    steps = proposal_steps(scores, np.zeros((2, 4), np.float32), anchors, CONFIG)
+    same(steps["clipped"], [[0.5, 0.5, 0.9, 1], [0, 0, 0.4, 0.4]])
+    assert steps["keep"].tolist() == [0, 1]
+
+
 @row(modellib, "apply_box_deltas_graph", "boxes, deltas")
 @row(utils, "apply_box_deltas", "boxes, deltas")
 def _(apply):
@@ -55,7 +65,8 @@ def _(refinement):
 
 @row(modellib, "clip_boxes_graph", "boxes, window")
 def _(clip_boxes_graph):
-    same(clip_boxes_graph(PAIR[1], np.array([2, 0, 8, 12], np.float32)), [[2, 5, 8, 12]])
+    for window in (np.array([2, 0, 8, 12], np.float32), [2, 0, 8, 12]):
+        same(clip_boxes_graph(PAIR[1], window), [[2, 5, 8, 12]])
 
 
 @row(modellib, "overlaps_graph", "boxes1, boxes2")
@@ -86,6 +97,8 @@ def _(DetectionTargetLayer):
 @row(modellib, "detection_targets_graph", "proposals, gt_class_ids, gt_boxes, config")
 def _(detection_targets_graph):
     check_target_rows(*detection_targets_graph(*TARGET_INPUTS, CONFIG))
+    single = detection_targets_graph(*(array[0] for array in TARGET_INPUTS), CONFIG)
+    check_target_rows(*(rows[None] for rows in single))
 
 
 @row(modellib, "PyramidROIAlign", "pool_shape, image_shape=None")
@@ -147,6 +160,13 @@ def _(DetectionLayer):
     same(rows, [[DETECTION] + [[0] * 6] * 6])
 
 
+@row(modellib, "detection_steps", "rois, probs, deltas, window, config, image_shape=None")
+def _(detection_steps):
+    steps = detection_steps(*DETECTION_INPUTS, (0, 0, 64, 64), CONFIG)
+    assert steps["class_ids"][steps["keep"]].tolist() == [1]
+    same(steps["scores"][steps["keep"]], [0.9])
+
+
 @row(modellib, "refine_detections", "rois, probs, deltas, window, config, image_shape=None")
 def _(refine_detections):
     same(refine_detections(*DETECTION_INPUTS, (0, 0, 64, 64), CONFIG), [DETECTION])
@@ -156,7 +176,7 @@ def _(refine_detections):
 
 @row(modellib, "trim_zeros_graph", "boxes, name=None")
 def _(trim_zeros_graph):
-    rows, mask = trim_zeros_graph(np.array([[0, 0, 0, 0], [0, 0, 1, 1]], np.float32))
+    rows, mask = trim_zeros_graph(np.array([[0, 0, 0, 0], [0, 0, 1, 1]], np.float32), name="trim")
     same(rows, [[0, 0, 1, 1]])
     assert ops.convert_to_numpy(mask).tolist() == [False, True]
 
@@ -164,17 +184,21 @@ def _(trim_zeros_graph):
 @row(modellib, "batch_pack_graph", "x, counts, num_rows")
 def _(batch_pack_graph):
     same(batch_pack_graph(np.arange(6).reshape(2, 3), [1, 2], 2), [0, 3, 4])
+    boxes = np.concatenate(PAIR)
+    same(batch_pack_graph(np.stack([boxes, boxes]), [1, 2], 2), boxes[[0, 0, 1]])
 
 
 @row(modellib, "log2_graph", "x")
 def _(log2_graph):
     same(log2_graph(np.array([1, 8, 0.5], np.float32)), [0, 3, -1])
+    same(log2_graph(8.0), 3)
 
 
 @row(modellib, "compute_backbone_shapes", "config, image_shape")
 def _(compute_backbone_shapes):
     sides = compute_backbone_shapes(Config(), (1024, 512, 3))
     assert sides.tolist() == [[256, 128], [128, 64], [64, 32], [32, 16], [16, 8]]
+    assert compute_backbone_shapes(CONFIG, (64, 32, 3))[0].tolist() == [16, 8]  # a callable's
 
 
 @row(modellib, "resnet_graph", "input_image, architecture, stage5=False, train_bn=True")
@@ -207,6 +231,56 @@ def _(denorm_boxes):
 @row(modellib, "smooth_l1_loss", "y_true, y_pred")
 def _(smooth_l1_loss):
     same(smooth_l1_loss(np.zeros(2, np.float32), np.array([0.5, -2], np.float32)), [0.125, 1.5])
+    same(smooth_l1_loss(np.float32(0), np.float32(3)), 2.5)
 
 
 test_each_name = TABLE.test()
+
+
+# --- several together ---------------------------------------------------------------------------
+
+
+def test_from_feature_maps_to_detections():
+    """The parts of the head fit together, and the layer detects what the host's function does."""
+    maps = [ops.convert_to_tensor(np.random.default_rng(0).normal(size=(1, side, side, 8)),
+                                  "float32") for side in (16, 8, 4, 2)]
+    logits, probabilities, deltas = modellib.build_rpn_model(1, 3, 8)(maps[0])
+    anchors = np.random.default_rng(1).uniform(0, 1, (1, logits.shape[1], 4)).astype(np.float32)
+    anchors[..., 2:] = anchors[..., :2] + 0.2
+    rois = modellib.ProposalLayer(proposal_count=20, nms_threshold=0.7, config=CONFIG)(
+        [probabilities, deltas, ops.convert_to_tensor(anchors)])
+    assert modellib.PyramidROIAlign([7, 7])([rois, *maps]).shape == (1, 20, 7, 7, 8)
+
+    inputs = [keras.Input((20, 4)), *(keras.Input(x.shape[1:]) for x in maps)]
+    outputs = modellib.fpn_classifier_graph(
+        inputs[0], inputs[1:], (64, 64, 3), pool_size=7, num_classes=4, fc_layers_size=16)
+    _, probs, bbox = keras.Model(inputs, list(outputs))([rois, *maps])
+    probs = probs * np.float32([0, 1, 1, 1])  # nothing is background
+    config = CONFIG.replaced(DETECTION_MIN_CONFIDENCE=0.0)
+    window = np.array([0, 0, 64, 64])
+    rows = modellib.refine_detections(
+        *(ops.convert_to_numpy(x)[0] for x in (rois, probs, bbox)), window, config)
+    meta = modellib.compose_image_meta(0, (64, 64, 3), (64, 64, 3), window, 1.0, [1] * 4)
+    meta = ops.convert_to_tensor(meta[None], "float32")
+    padded = ops.convert_to_numpy(modellib.DetectionLayer(config)([rois, probs, bbox, meta]))
+    assert padded.shape == (1, 7, 6) and len(rows)
+    np.testing.assert_allclose(padded[0, :len(rows)], rows, rtol=1e-4, atol=1e-3)
+
+
+def test_targets_and_losses_of_a_batch():
+    batch = one_batch(CONFIG, Drawn(), batch_size=2)
+    ids, boxes = batch["input_gt_class_ids"], batch["input_gt_boxes"] / 63
+    proposals = np.concatenate([boxes[:, :2], boxes[:, :2] * 0.5], axis=1)
+    rois, class_ids, deltas = modellib.DetectionTargetLayer(CONFIG)([proposals, ids, boxes])
+    assert rois.shape == deltas.shape == (2, 12, 4)
+    assert (ops.convert_to_numpy(class_ids) > 0).sum() == 3  # the fourth object is a crowd
+
+    match = batch["input_rpn_match"]
+    anchors = match.shape[:2]
+    same(modellib.rpn_class_loss_graph(match, np.zeros((*anchors, 2), np.float32)), math.log(2))
+    assert float(modellib.rpn_bbox_loss_graph(
+        CONFIG, batch["input_rpn_bbox"], match, np.zeros((*anchors, 4), np.float32))) > 0
+    same(modellib.mrcnn_class_loss_graph(
+        class_ids, np.zeros((2, 12, 4), np.float32), np.ones((2, 4))), math.log(4))
+    assert float(modellib.mrcnn_bbox_loss_graph(
+        deltas, class_ids, np.zeros((2, 12, 4, 4), np.float32))) >= 0

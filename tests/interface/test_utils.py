@@ -1,10 +1,11 @@
-"""The names that notebooks and scripts use: `frcnn.utils`.
+"""Public names: `frcnn.utils`.
 
-Each has the parameters of the interface's table and does what it says, shown by one small call.
-Behaviour beyond that is tested beside each module.
+A row checks a name's parameters, and what one small call of it returns. Behaviour beyond that is
+tested beside each module.
 """
 
 import numpy as np
+import pytest
 from interface_tools import BOXES, CLASS_IDS, FOUND, GRAY, PAIR, Table, same
 
 import frcnn.weights.download
@@ -35,6 +36,7 @@ def _(resize_image):
     assert tuple(window) == (32, 0, 96, 128)
     assert [tuple(side) for side in padding] == [(32, 32), (0, 0), (0, 0)]
     assert resize_image(GRAY, 32, mode="crop")[4][2:] == (32, 32)
+    assert len(resize_image(GRAY, 16, 32, mode="square")) == 5
 
 
 @row(utils, "resize_bbox", "bbox, scale, padding")
@@ -77,6 +79,7 @@ def _(non_max_suppression):
 @row(utils, "trim_zeros", "x")
 def _(trim_zeros):
     same(trim_zeros(np.array([[0, 0, 0, 0], [0, 1, 2, 3]])), [[0, 1, 2, 3]])
+    same(trim_zeros(np.array([[0, 0], [1, 2]])), [[1, 2]])
 
 
 IMAGE = "gt_boxes, gt_class_ids, pred_boxes, pred_class_ids, pred_scores"
@@ -118,3 +121,30 @@ def _(download_trained_weights, tmp_path, monkeypatch):
 
 
 test_each_name = TABLE.test()
+
+
+# --- the namespace ------------------------------------------------------------------------------
+
+BESIDE_THEIR_GRAPHS = {"apply_box_deltas", "box_refinement", "box_refinement_graph",
+                       "compute_overlaps", "denorm_boxes", "norm_boxes"}  # in test_graphs.py
+
+
+def test_every_listed_name_has_its_test_and_dir_shows_it():
+    assert set(utils.__all__) == {name for _, name in TABLE.rows} | BESIDE_THEIR_GRAPHS
+    assert set(utils.__all__) <= set(dir(utils))
+    assert all(callable(getattr(utils, name)) for name in utils.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="has no attribute 'resize_mask'"):
+        utils.resize_mask  # noqa: B018
+
+
+def test_graph_functions_agree_with_those_of_the_host():
+    rng = np.random.default_rng(0)
+    boxes, gt_boxes = (np.concatenate([corner, corner + size], axis=1).astype(np.float32)
+                       for corner, size in (rng.uniform(1, 50, (2, 9, 2)) for _ in range(2)))
+    deltas = np.asarray(utils.box_refinement_graph(boxes, gt_boxes))
+    np.testing.assert_allclose(deltas, utils.box_refinement(boxes, gt_boxes), rtol=1e-4, atol=1e-5)
+    batch = utils.batch_slice([boxes[None], gt_boxes[None]], utils.box_refinement_graph, 1)
+    np.testing.assert_allclose(np.asarray(batch), deltas[None])

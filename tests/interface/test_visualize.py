@@ -1,7 +1,7 @@
-"""The names that notebooks and scripts use: `frcnn.visualize`.
+"""Public names: `frcnn.visualize`.
 
-Each has the parameters of the interface's table and does what it says, shown by one small call.
-Behaviour beyond that is tested beside each module.
+A row checks a name's parameters, and what one small call of it returns. Behaviour beyond that is
+tested beside each module.
 """
 
 import keras

@@ -7,12 +7,12 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from model_tools import Rectangles, array, one_batch, prefer_objects, small_config
+from model_tools import Rectangles, array, noise, one_batch, prefer_objects, small_config
 from PIL import Image
 
 from frcnn.data.coco import CocoDataset
 from frcnn.data.loader import DetectionSequence
-from frcnn.errors import CheckpointError, DatasetError, ImageError, TrainingDiverged
+from frcnn.errors import CheckpointError, DatasetError, ImageError, TrainingDivergedError
 from frcnn.model.mask_rcnn import MaskRCNN
 from frcnn.network.graph import Detector
 from frcnn.runs import load_metadata
@@ -145,7 +145,7 @@ def test_overfitting_one_batch_lowers_the_loss(tmp_path):
 @pytest.mark.skipif(keras.backend.backend() == "jax", reason="JAX always compiles by XLA")
 def test_training_compiled_by_xla_does_the_same(tmp_path):
     """No operator without an XLA kernel is left, and nothing depends on the kernels."""
-    # The true boxes are positive, and there is room for all proposals: nothing is drawn by lot.
+    # The true boxes are positive, and there is room for all proposals: no sampling is random.
     config = small_config(PROPOSAL_APPEND_GT=True, ROI_POSITIVE_RATIO=0.1, TRAIN_ROIS_PER_IMAGE=40,
                           POST_NMS_ROIS_TRAINING=20)
     batch, logs, weights = one_batch(config), [], []
@@ -184,7 +184,7 @@ def test_training_in_other_ways(tmp_path, settings):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX compiles for each shape")
 def test_training_on_many_sizes_is_traced_once_or_twice(tmp_path, monkeypatch):
-    """The first batches have one shape, and nothing tells of those that follow."""
+    """Although the first batches all have one shape."""
     traces, loss_values = [], Detector.loss_values
 
     def noted(self, x, y_pred):
@@ -251,7 +251,8 @@ def test_a_run_that_diverges_keeps_its_last_good_checkpoint(tmp_path):
             kernel.assign(array(kernel) * np.nan)
 
     model = training_model(tmp_path)
-    with pytest.raises(TrainingDiverged, match=r"epoch 2, step 1 of 1\D.*mask_rcnn_small_0001\.h5"):
+    message = r"epoch 2, step 1 of 1\D.*mask_rcnn_small_0001\.h5"
+    with pytest.raises(TrainingDivergedError, match=message):
         model.train(Rectangles([(128, 128)] * 2), None, 0.01, epochs=3, layers="all", verbose=0,
                     workers=1,
                     custom_callbacks=[keras.callbacks.LambdaCallback(on_epoch_begin=spoil)])
@@ -333,12 +334,6 @@ def test_imagenet_weights_come_from_the_download(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def images():
     return noise([(128, 128), (96, 160), (40, 37), (300, 128), (128, 128)])
-
-
-def noise(shapes):
-    """Images without two places alike, so that no scores tie."""
-    rng = np.random.default_rng(0)
-    return [rng.integers(0, 255, (*shape, 3)).astype(np.uint8) for shape in shapes]
 
 
 def test_images_of_any_number_and_size(detecting, images):

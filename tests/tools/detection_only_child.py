@@ -2,7 +2,7 @@
 
     python detection_only_child.py RESULTS LOGS PRECISION [only]
 
-With `only`, the process says beforehand that it only detects.
+With `only`, the process calls `frcnn.startup.detection_only` first.
 """
 
 import sys
@@ -10,7 +10,7 @@ import sys
 import numpy as np
 from model_tools import prefer_objects, small_config
 
-from frcnn.errors import DetectionOnly
+from frcnn.errors import DetectionOnlyError
 from frcnn.model.mask_rcnn import MaskRCNN
 from frcnn.startup import detection_only
 
@@ -51,7 +51,7 @@ def main(results, logs, precision, *words):
     if words:
         try:
             MaskRCNN("training", config, logs)
-        except DetectionOnly as error:
+        except DetectionOnlyError as error:
             print(error)
 
 

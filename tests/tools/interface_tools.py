@@ -1,6 +1,7 @@
-"""What the tests of the interface share: tables of names, and a small detector with its data.
+"""Shared by the tests of the interface: tables of public names, and a small detector with data.
 
-A row is `@row(face, name, parameters)` over a function that calls it; `TABLE.test()` walks them.
+A row is `@row(namespace, name, parameters)` over a function that calls the named one;
+`TABLE.test()` makes a test of all rows.
 """
 
 import contextlib
@@ -9,10 +10,10 @@ import io
 
 import numpy as np
 import pytest
-from keras import layers, ops
+from keras import ops
+from model_tools import small_config
 
 from frcnn import utils
-from frcnn.config import Config
 
 NAMES = ["BG", "red", "green", "blue"]
 GRAY = np.full((64, 64, 3), 170, np.uint8)
@@ -23,49 +24,34 @@ PAIR = np.array([[0, 0, 10, 10]], np.float32), np.array([[0, 5, 10, 15]], np.flo
 
 
 class Table:
-    """Names of the faces, each with its parameters and a small call that shows what it does."""
+    """Public names of namespaces, each with its parameters and a small call of it."""
 
     def __init__(self):
         self.rows = {}
 
-    def row(self, face, name, parameters):
+    def row(self, namespace, name, parameters):
         def enter(call):
-            assert (face, name) not in self.rows
-            self.rows[face, name] = parameters, call
+            assert (namespace, name) not in self.rows
+            self.rows[namespace, name] = parameters, call
             return call
         return enter
 
     def test(self):
         """A test function, parametrized by the rows."""
-        @pytest.mark.parametrize(("face", "name"), self.rows, ids=[
-            f"{face.__name__.split('.')[1]}-{name}" for face, name in self.rows])
-        def walk(face, name, tmp_path, monkeypatch):
-            parameters, call = self.rows[face, name]
-            function = getattr(face, name)
+        @pytest.mark.parametrize(("namespace", "name"), self.rows, ids=[
+            f"{namespace.__name__.split('.')[1]}-{name}" for namespace, name in self.rows])
+        def check(namespace, name, tmp_path, monkeypatch):
+            parameters, call = self.rows[namespace, name]
+            function = getattr(namespace, name)
             check_parameters(function, parameters)
             fixtures = {"tmp_path": tmp_path, "monkeypatch": monkeypatch}
             call(function, **{key: value for key, value in fixtures.items()
                               if key in inspect.signature(call).parameters})
-        return walk
+        return check
 
 
-def small_backbone(input_image, stage5=True, train_bn=True):
-    x, stages = layers.Rescaling(1 / 64, name="small_scale")(input_image), []
-    for stage in range(1, 6):
-        x = layers.Conv2D(8, 3, strides=2, padding="same", activation="relu",
-                          name=f"small{stage}")(x)
-        stages.append(x)
-    return stages
-
-
-def small_shapes(image_shape):
-    return np.array([[-(-side // stride) for side in image_shape[:2]]
-                     for stride in (4, 8, 16, 32, 64)])
-
-
-CONFIG = Config(
-    NAME="names", BACKBONE=small_backbone, COMPUTE_BACKBONE_SHAPE=small_shapes, NUM_CLASSES=4,
-    IMAGE_MIN_DIM=64, IMAGE_MAX_DIM=64, IMAGES_PER_GPU=1, TOP_DOWN_PYRAMID_SIZE=16, TRAIN_BN=True,
+CONFIG = small_config(
+    NAME="names", IMAGE_MIN_DIM=64, IMAGE_MAX_DIM=64, IMAGES_PER_GPU=1, TOP_DOWN_PYRAMID_SIZE=16,
     FPN_CLASSIF_FC_LAYERS_SIZE=8, RPN_ANCHOR_SCALES=(8, 12, 24, 36, 48), PRE_NMS_LIMIT=100,
     RPN_TRAIN_ANCHORS_PER_IMAGE=32, POST_NMS_ROIS_TRAINING=20, POST_NMS_ROIS_INFERENCE=20,
     TRAIN_ROIS_PER_IMAGE=12, MAX_GT_INSTANCES=5, DETECTION_MAX_INSTANCES=7,

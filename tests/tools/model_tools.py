@@ -9,7 +9,7 @@ from frcnn.data.dataset import Dataset
 from frcnn.data.loader import DetectionSequence
 from frcnn.network.layers import BatchNorm
 
-COLOURS = ((220, 40, 40), (40, 200, 60), (50, 80, 230))
+COLORS = ((220, 40, 40), (40, 200, 60), (50, 80, 230))
 
 
 def array(tensor):
@@ -45,7 +45,7 @@ def small_config(**settings):
 
 
 class Rectangles(Dataset):
-    """Coloured rectangles on gray, one class a colour.
+    """Colored rectangles on gray, one class a color.
 
     Args:
         shapes: (height, width) of each image.
@@ -68,7 +68,7 @@ class Rectangles(Dataset):
         info = self.image_info[image_id]
         image = np.full((info["height"], info["width"], 3), 170, np.uint8)
         for class_id, (y1, x1, y2, x2) in self.drawn[image_id]:
-            image[y1:y2, x1:x2] = COLOURS[class_id - 1]
+            image[y1:y2, x1:x2] = COLORS[class_id - 1]
         return image
 
     def load_boxes(self, image_id):
@@ -111,6 +111,12 @@ def prefer_objects(mask_rcnn):
     kernel, bias = layer.get_weights()
     rng = np.random.default_rng(0)
     layer.set_weights([rng.normal(0, 0.5, kernel.shape), bias - [5, 0, 0, 0]])
+
+
+def noise(shapes):
+    """Images without two equal places, so that no scores tie: uint8, of these (height, width)."""
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 255, (*shape, 3), np.uint8) for shape in shapes]
 
 
 def gradient(function, x):

@@ -1,4 +1,4 @@
-"""What each epoch of a training leaves behind, and what ends one."""
+"""Callbacks: files after each epoch, the check for divergence, one line of output an epoch."""
 
 import json
 import re
@@ -10,7 +10,7 @@ import pytest
 from keras import layers
 from model_tools import Rectangles, small_config
 
-from frcnn.errors import TrainingDiverged
+from frcnn.errors import TrainingDivergedError
 from frcnn.runs import load_metadata
 from frcnn.training import callbacks
 from frcnn.training.trainer import compile_detector
@@ -42,21 +42,22 @@ def guarded(last_good=None):
 
 
 @pytest.mark.parametrize("loss", [np.nan, np.inf, np.float32("nan")])
-def test_a_loss_that_is_no_number_ends_training(loss):
+def test_a_loss_that_is_nan_or_infinite_ends_training(loss):
     guard, _ = guarded("logs/mask_rcnn_ury_0006.h5")
     guard.on_train_batch_end(11, {"loss": 3.5})
-    with pytest.raises(TrainingDiverged, match=(
+    with pytest.raises(TrainingDivergedError, match=(
             f"loss became {float(loss)} in epoch 7, step 13 of 40.* lower learning rate .*0.25.*"
             "last good checkpoint is logs/mask_rcnn_ury_0006.h5")) as caught:
         guard.on_train_batch_end(12, {"loss": loss})
     assert "\n" not in str(caught.value)
 
 
-def test_weights_that_are_no_numbers_end_training_before_they_are_written():
+def test_infinite_weights_end_training_before_they_are_written():
     guard, model = guarded()
     guard.on_epoch_end(6, {"loss": 1.0})
     model.get_layer("thin").bias.assign([np.inf])
-    with pytest.raises(TrainingDiverged, match=r"thin/bias .* epoch 7.* There is no checkpoint"):
+    message = r"thin/bias contains NaN or infinity after epoch 7.* There is no checkpoint"
+    with pytest.raises(TrainingDivergedError, match=message):
         guard.on_epoch_end(6, {"loss": 1.0})
 
 
@@ -93,12 +94,28 @@ def test_history_goes_on_at_the_epoch_that_was_loaded(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"epoch": [1, 2], "loss": [1]}', '{"loss": [1]}'])
-def test_a_damaged_history_starts_anew_and_says_so(tmp_path, caplog, text):
+def test_a_damaged_history_is_replaced_and_logged(tmp_path, caplog, text):
     (tmp_path / "history.json").write_text(text)
     history = callbacks.WriteHistory(tmp_path, 5)
-    assert history.history == {} and "starts anew" in caplog.text
+    assert history.history == {} and "a new history begins" in caplog.text
     history.on_epoch_end(5, {"loss": 1.0})
     assert read_history(tmp_path) == {"epoch": [6], "loss": [1.0]}
+
+
+def test_one_line_an_epoch(capsys, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(callbacks.time, "monotonic", lambda: now[0])
+    lines = callbacks.PrintEpoch(10)
+    losses = {"rpn_class_loss": 0.1, "rpn_bbox_loss": np.float32(0.25), "mrcnn_class_loss": 0.0004,
+              "mrcnn_bbox_loss": np.nan}
+    lines.on_epoch_begin(2)
+    now[0] += 65.6
+    lines.on_epoch_end(2, {"loss": 1.23449, **losses, "val_loss": 1.3, "val_rpn_class_loss": 1.0})
+    lines.on_epoch_begin(9)
+    lines.on_epoch_end(9, {"loss": np.float32(2)})
+    assert capsys.readouterr().out.splitlines() == [
+        "epoch 3/10  66 s  loss 1.234 (rpn_class 0.100, rpn_bbox 0.250, class 0.000, bbox nan)  "
+        "val_loss 1.300", "epoch 10/10  0 s  loss 2.000"]
 
 
 @pytest.mark.parametrize("missing", ["tensorflow", "tensorboard"])

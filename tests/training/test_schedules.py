@@ -1,8 +1,10 @@
-"""How the learning rate runs."""
+"""Learning rate schedules."""
 
+import keras
 import numpy as np
+import pytest
 
-from frcnn.training.schedules import WarmupSchedule
+from frcnn.training.schedules import WarmupSchedule, scheduled
 
 
 def rates(schedule, steps):
@@ -34,7 +36,22 @@ def test_a_warmup_has_a_limit_and_at_least_one_step():
 
 def test_a_run_that_goes_on_goes_on_with_its_schedule():
     whole = WarmupSchedule(0.1, 100)
-    rest = WarmupSchedule(0.1, 100, first_step=60)
-    np.testing.assert_allclose(rates(rest, range(40)), rates(whole, range(60, 100)), rtol=1e-5)
-    again = WarmupSchedule.from_config(rest.get_config())
-    assert rates(again, [7]) == rates(rest, [7])
+    resumed = WarmupSchedule(0.1, 100, first_step=60)
+    np.testing.assert_allclose(rates(resumed, range(40)), rates(whole, range(60, 100)), rtol=1e-5)
+    again = WarmupSchedule.from_config(resumed.get_config())
+    assert rates(again, [7]) == rates(resumed, [7])
+
+
+@pytest.mark.parametrize("rate", [0.1, np.float32(0.1)])
+def test_the_schedule_of_a_run(rate):
+    """From epoch 2 of a schedule of 5 epochs of 20 steps that began at epoch 0."""
+    run = scheduled(rate, "warmup_cosine", 20, start=0, epoch=2, epochs=5)
+    whole = WarmupSchedule(0.1, 100)
+    np.testing.assert_allclose(rates(run, range(60)), rates(whole, range(40, 100)), rtol=1e-5)
+
+
+def test_constant_rates_and_schedules_of_keras_stay_as_they_are():
+    steps = {"start": 0, "epoch": 0, "epochs": 2}
+    assert scheduled(0.1, "constant", 20, **steps) == 0.1
+    cosine = keras.optimizers.schedules.CosineDecay(0.1, 50)
+    assert scheduled(cosine, "warmup_cosine", 20, **steps) is cosine

@@ -1,11 +1,15 @@
-"""How a detector is compiled for training."""
+"""Training of a detector: how it is compiled, its arguments, what it prints."""
+
+import re
 
 import keras
 import numpy as np
+import pytest
 from keras import layers
-from model_tools import array, small_config
+from model_tools import Rectangles, array, small_config
 
-from frcnn.training.trainer import compile_detector
+from frcnn.model.mask_rcnn import MaskRCNN
+from frcnn.training.trainer import check_arguments, compile_detector
 
 
 def test_gradients_are_clipped_by_their_global_norm():
@@ -37,3 +41,51 @@ def test_half_floats_scale_their_loss():
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     compile_detector(model, small_config(GRADIENT_CLIP_NORM=None), 0.1)
     assert model.optimizer.clip_norm is None
+
+
+@pytest.mark.parametrize(("arguments", "message"), [
+    ({"epochs": 3}, r"epochs is 3, the running total, but the model has already trained 3"),
+    ({"learning_rate": 0}, "learning_rate is 0; it must be above 0"),
+    ({"learning_rate": float("nan")}, "learning_rate is nan"),
+    ({"learning_rate": np.float32(-1)}, r"learning_rate is -1\.0"),
+    ({"schedule": "linear"}, "schedule is 'linear'; allowed are constant, warmup_step, warmup_cos"),
+    ({"schedule_start": 4}, "schedule_start is 4; it must be from 0 to the epochs done, 3"),
+    ({"layers": "thick"}, "matches no layer"), ({"layers": "thin("}, "nor a regular expression"),
+])  # fmt: skip
+def test_arguments_that_are_refused(arguments, message):
+    model = keras.Sequential([keras.Input((1,)), layers.Dense(1, name="thin")])
+    given = {"learning_rate": 0.1, "epochs": 4, "first_epoch": 3, "layers": "all",
+             "schedule": "constant", "schedule_start": None}
+    check_arguments(model, **given)
+    with pytest.raises(ValueError, match=message):
+        check_arguments(model, **given | arguments)
+
+
+def test_refused_arguments_change_nothing(tmp_path):
+    model = MaskRCNN("training", small_config(), tmp_path)
+    model.set_trainable("fpn_p2")
+    data = Rectangles([(128, 128)])
+    for arguments in ({"layers": "fpn_p3", "epochs": 0}, {"layers": "fpn_p[3"},
+                      {"layers": "fpn_p3", "augmentation": "upside down"}):
+        with pytest.raises(ValueError):
+            model.train(data, None, **{"learning_rate": 0.1, "epochs": 1, **arguments})
+    assert [layer.name for layer in model.get_trainable_layers() if layer.trainable] == ["fpn_p2"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_verbose_2_prints_one_plain_line_an_epoch(tmp_path, capfd):
+    model = MaskRCNN("training", small_config(IMAGES_PER_GPU=1), tmp_path)
+    train, val = Rectangles([(128, 128)] * 2), Rectangles([(128, 128)])
+    options = {"learning_rate": 0.01, "layers": "heads", "workers": 1}
+    model.train(train, val, epochs=2, **options, verbose=2)
+    figure = r"\d+\.\d{3}"
+    losses = ", ".join(f"{name} {figure}" for name in ("rpn_class", "rpn_bbox", "class", "bbox"))
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == 2
+    for number, line in enumerate(lines, start=1):
+        pattern = rf"epoch {number}/2  \d+ s  loss {figure} \({losses}\)  val_loss {figure}"
+        assert re.fullmatch(pattern, line), line
+    model.train(train, None, epochs=3, **options, verbose=0)
+    assert capfd.readouterr().out == ""
+    model.train(train, None, epochs=4, **options)
+    assert "2/2" in capfd.readouterr().out  # Keras's progress bar
