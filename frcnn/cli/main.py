@@ -4,6 +4,7 @@ A subcommand's module has `build_parser(prog)`, `main(argv, prog)` and `run(opti
 imported only when it is called, so that `frcnn --help` is fast.
 """
 
+import argparse
 import importlib
 import sys
 from collections.abc import Sequence
@@ -45,7 +46,8 @@ def build_parser() -> Parser:
     parser = Parser(prog="frcnn", usage="frcnn [-h] [--version] COMMAND ...",
                     description=DESCRIPTION.format(commands=commands), epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"frcnn {__version__}")
-    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of the above")
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS,
+                        help=argparse.SUPPRESS)  # the description lists them
     return parser
 
 

@@ -101,8 +101,8 @@ def _epochs_help(sample: Sample) -> str:
 def _add_training_options(group: opts.OptionGroup, epochs_help: str) -> None:
     group.add_argument("--epochs", type=opts.positive_integer, metavar="N",
                        help="total number of epochs, those before a run continues included "
-                            f"(default: {epochs_help}; so many more for a checkpoint that is not "
-                            "of a run)")
+                            f"(default: {epochs_help}; for a checkpoint that is not in a run's "
+                            "folder, as many more)")
     group.add_argument("--layers", metavar="WHICH",
                        help="layers to train: heads, 5+, 4+, 3+, all, or a regular expression over "
                             "layer names (default: all; from pretrained weights the new layers, "
