@@ -1,7 +1,7 @@
 """Blood smears at 640×480: red and white cells, and platelets a third of their size."""
 
-from pathlib import Path
-from typing import Any
+import os
+from typing import Any, Self
 
 from frcnn.cli.sample import Sample
 from frcnn.config import Config
@@ -41,12 +41,13 @@ class CellsConfig(Config):
 class CellsDataset(CocoDataset):
     """Blood cells in COCO's layout: RBC, WBC and Platelets."""
 
-    def load_cells(self, dataset_dir: str | Path, subset: str, **options: Any) -> None:
+    def load_cells(self, dataset_dir: str | os.PathLike[str], subset: str, **options: Any) -> None:
         """Adds a subset, "train" or "val"; options and errors as in `load_coco`."""
         self.load_coco(dataset_dir, subset, source=CellsConfig.NAME, **options)
 
     @classmethod
-    def from_folder(cls, dataset_dir: str | Path, subset: str, **options: Any) -> "CellsDataset":
+    def from_folder(cls, dataset_dir: str | os.PathLike[str], subset: str,
+                    **options: Any) -> Self:
         """A data set with one subset loaded and prepared."""
         dataset = cls()
         dataset.load_cells(dataset_dir, subset, **options)

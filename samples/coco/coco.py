@@ -1,7 +1,7 @@
 """Everyday photographs: COCO 2017, 80 classes."""
 
-from pathlib import Path
-from typing import Any
+import os
+from typing import Any, Self
 
 from frcnn.cli.sample import Sample
 from frcnn.config import Config
@@ -36,7 +36,8 @@ class Coco2017Dataset(CocoDataset):
     """COCO's own folder: `annotations/instances_train2017.json`, `train2017/`, and so for val."""
 
     @classmethod
-    def from_folder(cls, dataset_dir: str | Path, subset: str, **options: Any) -> "Coco2017Dataset":
+    def from_folder(cls, dataset_dir: str | os.PathLike[str], subset: str,
+                    **options: Any) -> Self:
         """A data set with the subset "train" or "val" of 2017 loaded and prepared."""
         return super().from_folder(dataset_dir, f"{subset}{YEAR}", **options)
 
