@@ -30,7 +30,8 @@ setup(
     install_requires=REQUIREMENTS,
     extras_require={
         "notebooks": NOTEBOOKS,
-        "test": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.9", "jax>=0.4.34", *NOTEBOOKS],
+        "test": ["pytest>=8.0", "hypothesis>=6.100", "ruff>=0.9", "jax>=0.4.34", "build>=1.2",
+                 *NOTEBOOKS],
     },
     classifiers=[
         "Programming Language :: Python :: 3.11",

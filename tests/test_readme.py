@@ -224,7 +224,7 @@ def check_run(folder):
     table = TEXT[TEXT.index("| file | what it holds |"):TEXT.index("### Detect and evaluate")]
     names = [name for cell in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
              for name in re.findall(r"`([^`]+)`", cell)]
-    assert len(names) == 10
+    assert len(names) == 11
     for name in names:
         assert (folder / name).exists(), name
 

@@ -1,12 +1,17 @@
 """`frcnn check`: what is wrong with a data set."""
 
+import argparse
 import collections
 import json
 import sys
 import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 from frcnn.cli.options import add_subset
-from frcnn.cli.program import Parser, one_line, program
+from frcnn.cli.program import Parser, one_line, program, shows_progress
+from frcnn.data.dataset import Dataset
 from frcnn.data.findings import Finding
 from frcnn.data.folders import find_layout
 from frcnn.errors import FrcnnError
@@ -14,47 +19,47 @@ from frcnn.files import to_plain_json
 
 DESCRIPTION = """\
 Lists what is wrong with a data set, one finding a line, with the ids of image and annotation:
-boxes that are empty, inverted, outside the image or no numbers, ids that occur twice or are
+boxes that are empty, inverted, outside the image, NaN or infinite, ids that occur twice or are
 unknown, images that are missing, unreadable, of another size than declared or outside the folder.
 
 DIR is in COCO's layout (annotations/instances_<subset>.json, images in <subset>/) or in Pascal
 VOC's (ImageSets/Main/<subset>.txt, Annotations/, JPEGImages/).
 
-Findings begin with 'repaired' where loading goes on with a warning (the box is clipped to its
-image, or dropped), with 'error' where it stops, unless --skip-bad leaves the item out.
+A finding begins with 'repaired' where loading continues with a warning (the box is clipped to its
+image, or dropped), and with 'error' where loading stops, unless --skip-bad leaves the item out.
 
 exit code: 0 nothing found, 1 everything found is repaired when loading, 2 something is not.
 """
 
 
-def build_parser(prog="frcnn check"):
+def build_parser(prog: str = "frcnn check") -> Parser:
     """The command line's parser."""
     parser = Parser(prog=prog, description=DESCRIPTION)
     parser.add_argument("folder", metavar="DIR", help="the data set")
     add_subset(parser)
     parser.add_argument("--json", action="store_true", help="print the findings as one JSON object")
     parser.add_argument("--headers", action="store_true",
-                        help="read only the headers of the images: faster, but one that breaks off "
-                             "is not found")
+                        help="read only the headers of the images: faster, but truncated images "
+                             "are not found")
     return parser
 
 
 @program
-def main(argv=None, prog="frcnn check"):
+def main(argv: Sequence[str] | None = None, prog: str = "frcnn check") -> int:
     """Runs the program; returns its exit code."""
     return run(build_parser(prog).parse_args(argv))
 
 
-def run(options):
-    """Checks as the options of `build_parser` say; returns the exit code."""
+def run(options: argparse.Namespace) -> int:
+    """Checks according to the options of `build_parser`; returns the exit code."""
     reader, subsets = find_layout(options.folder)
     found = check_folder(reader, options.folder, options.subset or subsets,
-                         decode=not options.headers, progress=sys.stderr.isatty())
+                         decode=not options.headers, progress=shows_progress())
     findings = [finding for _, finding in found]
     code = max((1 if finding.repairable else 2 for finding in findings), default=0)
     if options.json:
         print(json.dumps({"folder": options.folder, "exit_code": code,
-                          "findings": [_to_plain(*each) for each in found]}, indent=1))
+                          "findings": [_to_plain(*pair) for pair in found]}, indent=1))
         return code
     for subset, finding in found:
         word = "repaired" if finding.repairable else "error"
@@ -65,7 +70,8 @@ def run(options):
     return code
 
 
-def check_folder(reader, folder, subsets, *, decode=True, progress=False):
+def check_folder(reader: Any, folder: str | Path, subsets: Iterable[str], *, decode: bool = True,
+                 progress: bool = False) -> list[tuple[str, Finding]]:
     """Everything that is wrong with some subsets of a folder.
 
     Args:
@@ -74,9 +80,10 @@ def check_folder(reader, folder, subsets, *, decode=True, progress=False):
         decode, progress: see `Dataset.check`.
 
     Returns:
-        list of (subset, `Finding`).
+        (subset, `Finding`) of each, in the order of the subsets.
     """
-    found, classes = [], {}
+    found: list[tuple[str, Finding]] = []
+    classes: dict[str, dict[Any, Any]] = {}
     for subset in dict.fromkeys(subsets):
         dataset = None
         try:
@@ -98,18 +105,18 @@ def check_folder(reader, folder, subsets, *, decode=True, progress=False):
     return found
 
 
-def _classes(dataset):
+def _classes(dataset: Dataset) -> dict[Any, Any]:
     return {info["id"]: info["name"] for info in dataset.class_info[1:]}
 
 
-def _to_plain(subset, finding):
-    """A finding as JSON has it."""
+def _to_plain(subset: str, finding: Finding) -> dict[str, Any]:
+    """A finding as JSON can store it."""
     return {"subset": subset, "kind": finding.kind, "repairable": finding.repairable,
             "image_id": _plain_id(finding.image_id),
             "annotation_id": _plain_id(finding.annotation_id), "message": finding.message}
 
 
-def _plain_id(value):
-    """An id as JSON has it; what cannot be an id, as a list or NaN, becomes text."""
+def _plain_id(value: Any) -> Any:
+    """An id as JSON can store it; what cannot be an id, such as a list or NaN, becomes text."""
     return repr(value) if isinstance(value, (list, dict)) \
         else to_plain_json(value, non_finite="text")

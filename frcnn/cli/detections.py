@@ -1,28 +1,35 @@
-"""detect.py's files: which images to read, and results as JSON, CSV and pictures."""
+"""The files of `frcnn detect`: which images to read, and results as JSON, CSV and pictures."""
 
 import csv
 import glob
 import json
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias
 
+from frcnn.arrays import Image
 from frcnn.errors import DatasetError, FrcnnError
 from frcnn.files import check_writable, expanded, replacing, write_json
+
+# What `MaskRCNN.detect` returns for an image, and one detection as in COCO's results format.
+Detections: TypeAlias = Mapping[str, Any]
+Row: TypeAlias = dict[str, Any]
 
 KINDS = (".json", ".csv")
 COLUMNS = ("file_name", "image_id", "category_id", "category_name", "score",
            "x", "y", "width", "height")
 
 
-def find_images(inputs):
-    """The files that images, folders and patterns stand for: a list of Path, each once, in order.
+def find_images(inputs: Iterable[str]) -> list[Path]:
+    """The files that images, folders and patterns name, each once, in order.
 
-    Of a folder these are all files directly in it, less the hidden ones.
+    Of a folder these are all files directly in it, except hidden ones.
 
     Raises:
-        FileNotFoundError: an input stands for no file.
+        FileNotFoundError: an input names no file.
     """
-    found = {}
+    found: dict[Path, None] = {}
     for text in inputs:
         path = expanded(text)
         if path.is_dir():
@@ -40,11 +47,11 @@ def find_images(inputs):
     return list(found)
 
 
-def number_images(paths, annotation_path=None):
+def number_images(paths: Sequence[Path], annotation_path: str | None = None) -> dict[Path, Any]:
     """Image ids by path: those of a COCO annotation file by file name, else 1, 2, 3, …
 
     Raises:
-        DatasetError: the annotation file is unusable, or does not know an image.
+        DatasetError: the annotation file is unusable, or does not list an image.
     """
     if annotation_path is None:
         return {path: number for number, path in enumerate(paths, start=1)}
@@ -56,12 +63,12 @@ def number_images(paths, annotation_path=None):
                            "'id' and 'file_name'.") from error
     unknown = [path for path in paths if path.name not in known]
     if unknown:
-        raise DatasetError(f"{annotation_path} does not know {unknown[0].name}; leave "
+        raise DatasetError(f"{annotation_path} does not list {unknown[0].name}; leave "
                            "--annotations out to number the images instead.")
     return {path: known[path.name] for path in paths}
 
 
-def check_output(text):
+def check_output(text: str) -> Path:
     """The Path to write results to.
 
     Raises:
@@ -73,8 +80,8 @@ def check_output(text):
     return path
 
 
-def prove_writable(option, folder, name="picture.png"):
-    """Makes the folder and tries a file of that name in it: not after hours of detection.
+def check_writable_as(option: str, folder: Path, name: str = "picture.png") -> None:
+    """Makes the folder and tries to write a file of that name, before detection takes hours.
 
     Raises:
         FrcnnError: nothing can be written there; the message names the option.
@@ -86,15 +93,17 @@ def prove_writable(option, folder, name="picture.png"):
                          f"({error.strerror}); name another place.") from error
 
 
-def to_rows(path, image_id, result, class_names, category_ids):
-    """COCO results, one dict a detection, of what `detect` returned for one image.
+def to_rows(path: Path, image_id: Any, result: Detections, class_names: Sequence[str],
+            category_ids: Sequence[Any]) -> list[Row]:
+    """One image's detections in COCO's results format, with class and file names added.
 
     Args:
-        path: the image's file; image_id: the id to give it.
+        path: the image's file.
+        image_id: the id to give it.
         result: `boxes` float32 `[N, 4]` (y1, x1, y2, x2) in pixels, `class_ids` and `scores` `[N]`.
         class_names, category_ids: by class id, background first.
     """
-    rows = []
+    rows: list[Row] = []
     for box, class_id, score in zip(result["boxes"], result["class_ids"], result["scores"]):
         y1, x1, y2, x2 = (float(side) for side in box)
         rows.append({
@@ -108,15 +117,15 @@ def to_rows(path, image_id, result, class_names, category_ids):
     return rows
 
 
-def write(rows, path):
-    """Writes results as JSON or CSV, by the path's ending; whole, or not at all."""
+def write(rows: Sequence[Row], path: Path) -> None:
+    """Writes results as JSON or CSV, by the path's extension; atomically."""
     if path.suffix.lower() == ".csv":
         _write_csv(rows, path)
     else:
         write_json(path, rows, indent=1, non_finite="null")
 
 
-def _write_csv(rows, path):
+def _write_csv(rows: Sequence[Row], path: Path) -> None:
     with replacing(path) as draft, open(draft, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
@@ -125,21 +134,25 @@ def _write_csv(rows, path):
 
 
 class Artist:
-    """Writes images with their detections into a folder, as PNG of the image's name.
+    """Writes images with their detections into a folder, as PNG files named after the images.
+
+    Args:
+        folder: the folder; it is made when the first picture is written.
+        class_names: by class id, background first.
 
     Raises:
         FrcnnError: the folder is a file.
     """
 
-    def __init__(self, folder, class_names):
+    def __init__(self, folder: str, class_names: Sequence[str]) -> None:
         self.folder = expanded(folder)
         if self.folder.exists() and not self.folder.is_dir():
             raise FrcnnError(f"--pictures {folder} is a file; name a folder.")
         self.class_names = class_names
-        self.taken = set()
+        self.taken: set[str] = set()
 
-    def draw(self, path, image, result):
-        """Writes one picture; images of the same name in other folders get a number."""
+    def draw(self, path: Path, image: Image, result: Detections) -> None:
+        """Writes one picture; an image whose name is taken gets a number."""
         from frcnn import visualize
 
         name, number = path.stem, 1

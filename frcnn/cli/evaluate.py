@@ -1,33 +1,38 @@
 """`frcnn evaluate`: evaluates a checkpoint on a subset of a data set."""
 
-from pathlib import Path
+import argparse
+from collections.abc import Sequence
 
 from frcnn.cli import options as opts
 from frcnn.cli import starts
 from frcnn.cli.datasets import check_images, describe
 from frcnn.cli.program import Parser, program
-from frcnn.cli.sample import ANY_FOLDER, EVALUATION_MIN_CONFIDENCE
+from frcnn.cli.sample import ANY_FOLDER, EVALUATION_MIN_CONFIDENCE, Sample
+from frcnn.cli.settings import check_classes, detection_config
+from frcnn.files import expanded
 
 DESCRIPTION = """\
-COCO evaluation of a trained detector on one subset of a data set: AP, AP50, AP75, AP of small,
-medium and large objects, AR, and AP50 of each class, as a table and in metrics.json, with a PNG of
-detections beside the truth, and with report.html, a page on all of it.
+Evaluates a trained detector on one subset of a data set by COCO's rules: AP, AP50, AP75, AP of
+small, medium and large objects, AR, and AP50 of each class. They are printed as a table and written
+to metrics.json; detections.png shows detections beside the ground truth, and report.html is a page
+with all of it.
 """
 
 
-def build_parser(prog="frcnn evaluate", sample=ANY_FOLDER):
+def build_parser(prog: str = "frcnn evaluate", sample: Sample = ANY_FOLDER) -> Parser:
     """The command line's parser for a Sample."""
     parser = Parser(prog=prog, description=DESCRIPTION)
     parser.add_argument("--dataset", metavar="DIR", help=sample.data_help,
                         required=sample.data_required)
     parser.add_argument("--subset", default="val", metavar="NAME",
-                        help="which of its subsets (default: val)")
+                        help="the subset to evaluate on (default: val)")
     opts.add_skip_bad(parser)
     opts.add_checkpoint_options(parser)
     parser.add_argument("--min-confidence", type=opts.fraction, metavar="SCORE",
                         default=EVALUATION_MIN_CONFIDENCE,
-                        help="detections with a lower score do not count; a high one cuts the "
-                             f"curves off (default: {EVALUATION_MIN_CONFIDENCE})")
+                        help="ignore detections with a lower score; a high value cuts off the "
+                             "precision-recall curves (default: "
+                             f"{EVALUATION_MIN_CONFIDENCE})")
     parser.add_argument("--images", type=opts.positive_integer, metavar="N",
                         help="only the first N images (default: all)")
     parser.add_argument("--output", metavar="DIR",
@@ -37,23 +42,24 @@ def build_parser(prog="frcnn evaluate", sample=ANY_FOLDER):
 
 
 @program
-def main(argv=None, prog="frcnn evaluate", sample=ANY_FOLDER):
+def main(argv: Sequence[str] | None = None, prog: str = "frcnn evaluate",
+         sample: Sample = ANY_FOLDER) -> int:
     """Runs the program for a Sample; returns its exit code."""
     return run(build_parser(prog, sample).parse_args(argv), sample)
 
 
-def run(options, sample=ANY_FOLDER):
-    """Evaluates as the options of `build_parser` say; returns the exit code."""
+def run(options: argparse.Namespace, sample: Sample = ANY_FOLDER) -> int:
+    """Evaluates according to the options of `build_parser`; returns the exit code."""
     sample = sample.chosen(options.dataset)
     start = starts.find_trained(options.model, options.logs, options.config)
-    config = starts.detection_config(start, options,
-                                     DETECTION_MIN_CONFIDENCE=options.min_confidence)
+    assert start.path is not None
+    config = detection_config(start, options, DETECTION_MIN_CONFIDENCE=options.min_confidence)
     data = sample.folder(options.dataset)
     dataset = sample.load(data, options.subset, skip_bad=options.skip_bad)
     dataset.image_channels = config.IMAGE_CHANNEL_COUNT
-    starts.check_classes(start, dataset, "Evaluate it on the data that it was trained for.")
+    check_classes(start, dataset, "Evaluate it on the data that it was trained for.")
     check_images(dataset, decode=options.dataset is not None, skip_bad=options.skip_bad)
-    folder = Path(options.output or start.path.parent / f"evaluate_{options.subset}")
+    folder = expanded(options.output or start.path.parent / f"evaluate_{options.subset}")
     folder.mkdir(parents=True, exist_ok=True)
     print(f"weights       {start.path}")
     print(f"data set      {describe(dataset)}", flush=True)

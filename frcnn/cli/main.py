@@ -1,11 +1,13 @@
-"""The `frcnn` command: one subcommand a task, each a module of this package.
+"""The `frcnn` command: each subcommand is a module of this package.
 
 A subcommand's module has `build_parser(prog)`, `main(argv, prog)` and `run(options)`. It is
-imported when it is asked for, so that `frcnn --help` stays quick.
+imported only when it is called, so that `frcnn --help` is fast.
 """
 
+import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 
 from frcnn import __version__
 from frcnn.cli.program import Parser, program
@@ -20,32 +22,48 @@ COMMANDS = {
 }
 DETECTING = ("detect", "evaluate")  # these never train
 
+DESCRIPTION = """\
+Detects and classifies objects in images: Faster R-CNN with a feature pyramid, on Keras 3.
 
-def build_parser():
+commands:
+{commands}
+"""
+
+EPILOG = """\
+a first detector on your own images:
+  frcnn check DIR
+  frcnn train --dataset DIR --model imagenet
+  frcnn detect IMAGES --pictures shown
+
+frcnn COMMAND --help explains the options of a command.
+"""
+
+
+def build_parser() -> Parser:
     """The parser of the command itself; each subcommand parses its own arguments."""
     width = max(map(len, COMMANDS)) + 2
     commands = "\n".join(f"  {name:{width}}{text}" for name, text in COMMANDS.items())
     parser = Parser(prog="frcnn", usage="frcnn [-h] [--version] COMMAND ...",
-                    description="Faster R-CNN with a feature pyramid, on Keras 3.\n\n"
-                                f"commands:\n{commands}",
-                    epilog="frcnn COMMAND --help explains a command's options.")
+                    description=DESCRIPTION.format(commands=commands), epilog=EPILOG)
     parser.add_argument("--version", action="version", version=f"frcnn {__version__}")
-    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS, help="one of the above")
+    parser.add_argument("command", metavar="COMMAND", choices=COMMANDS,
+                        help=argparse.SUPPRESS)  # the description lists them
     return parser
 
 
 @program
-def main(argv=None, prog="frcnn"):
+def main(argv: Sequence[str] | None = None, prog: str = "frcnn") -> int:
     """Runs the command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
-    # What follows the command's name is the subcommand's affair.
+    # What follows the command's name is parsed by the subcommand.
     options = build_parser().parse_args(arguments[:1])
     module = importlib.import_module(f"frcnn.cli.{options.command}")
-    return module.main(arguments[1:], prog=f"{prog} {options.command}")
+    code: int = module.main(arguments[1:], prog=f"{prog} {options.command}")
+    return code
 
 
-def entry():
-    """The console script: the whole process is the command's, and so are its settings."""
+def entry() -> None:
+    """The console script. It owns the process, so that process-wide settings are allowed."""
     if sys.argv[1:2] and sys.argv[1] in DETECTING:
         detection_only()
     sys.exit(main())

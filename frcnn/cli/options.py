@@ -1,6 +1,6 @@
-"""The options that several programs share, and the types of their values.
+"""The options that several subcommands share, and the argparse types of their values.
 
-Nothing here loads Keras, so that mistakes in the command show at once.
+Nothing here loads Keras, so that mistakes in the command are reported at once.
 """
 
 import argparse
@@ -8,11 +8,17 @@ import ast
 import re
 import shlex
 import sys
+from typing import Any, TypeAlias
 
 from frcnn.config import BACKBONES, PRECISIONS
 
+# What options are added to: a parser or one of its groups.
+OptionGroup: TypeAlias = argparse._ActionsContainer
 
-def positive_integer(text):
+ALL = "all"
+
+
+def positive_integer(text: str) -> int:
     """argparse type: a whole number of 1 or more."""
     value = int(text) if re.fullmatch(r"\d+", text) else 0
     if value < 1:
@@ -20,7 +26,12 @@ def positive_integer(text):
     return value
 
 
-def whole_number(text):
+def positive_integer_or_all(text: str) -> int | str:
+    """argparse type: a whole number of 1 or more, or the text "all"."""
+    return ALL if text == ALL else positive_integer(text)
+
+
+def whole_number(text: str) -> int:
     """argparse type: a whole number from 0 up to what fits in 32 bits."""
     value = int(text) if re.fullmatch(r"\d+", text) else -1
     if not 0 <= value < 2**32:
@@ -28,30 +39,30 @@ def whole_number(text):
     return value
 
 
-def positive_number(text):
+def positive_number(text: str) -> float:
     """argparse type: a number above 0."""
     try:
         value = float(text)
     except ValueError:
-        value = 0
+        value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
 
 
-def fraction(text):
+def fraction(text: str) -> float:
     """argparse type: a number from 0 to 1."""
     try:
         value = float(text)
     except ValueError:
-        value = -1
+        value = -1.0
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
     return value
 
 
-def setting(text):
-    """argparse type: `NAME=VALUE` → (name, value), the value as in Python, else as a text."""
+def setting(text: str) -> tuple[str, Any]:
+    """argparse type: `NAME=VALUE` → (name, value); the value is a Python literal, else a str."""
     name, equals, value = text.partition("=")
     if not equals or not name.isupper():
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE with NAME in capitals")
@@ -61,56 +72,68 @@ def setting(text):
         return name, value
 
 
-def add_model_options(parser):
-    """The options that replace settings of the configuration."""
-    parser.add_argument("--backbone", choices=BACKBONES,
-                        help="network that reads the image (default: the checkpoint's own, or "
-                             "resnet50)")
+def add_model_options(parser: OptionGroup) -> None:
+    """Adds the options that replace settings of the configuration; see `chosen_settings`."""
+    parser.add_argument("--backbone", choices=BACKBONES, metavar="NAME",
+                        help=f"network that computes the image features: {', '.join(BACKBONES)} "
+                             "(default: that of the weights, or resnet50)")
     parser.add_argument("--image-size", type=positive_integer, metavar="PIXELS",
-                        help="images are scaled until their longer side has this length; "
-                             "larger finds smaller objects and takes longer")
+                        help="images are scaled so that their longer side has this length; a "
+                             "larger one finds smaller objects and takes longer")
     parser.add_argument("--batch-size", type=positive_integer, metavar="N",
-                        help="images worked on at once; more need more memory")
-    parser.add_argument("--precision", choices=PRECISIONS,
-                        help="arithmetic; 'auto' is bfloat16 where the processor has it")
+                        help="images in a training step; more need more memory")
+    _add_precision(parser)
     parser.add_argument("--set", type=setting, action="append", default=[], metavar="NAME=VALUE",
                         dest="settings",
-                        help="any other setting of frcnn.config.Config, as in "
+                        help="any other setting of frcnn.config.Config, such as "
                              "--set RPN_ANCHOR_SCALES=8,16,32,64,128; may be repeated")
 
 
-def add_checkpoint_options(parser):
-    """The options that name a trained detector."""
+def add_checkpoint_options(parser: OptionGroup) -> None:
+    """Adds the options that select a trained detector and how it runs."""
     parser.add_argument("--model", default="last", metavar="WEIGHTS",
-                        help="the trained weights: the path of an .h5 file, or 'last', the newest "
-                             "run in LOGS (default)")
+                        help="the trained weights: the path of an .h5 file, or 'last' for the "
+                             "newest run in LOGS (default)")
     parser.add_argument("--logs", default="logs", metavar="LOGS",
                         help="folder of all runs (default: logs)")
     parser.add_argument("--config", metavar="FILE",
-                        help="configuration of the weights (default: the one beside them)")
+                        help="configuration of the weights (default: the JSON file beside them)")
     parser.add_argument("--batch-size", type=positive_integer, metavar="N",
-                        help="images that go through the network together (default: what suits "
-                             "their size and the processor)")
-    parser.add_argument("--precision", choices=PRECISIONS,
-                        help="arithmetic; 'auto' is bfloat16 where the processor has it (default: "
-                             "as in training)")
+                        help="images in a batch (default: chosen for their size and the "
+                             "processor)")
+    _add_precision(parser, " (default: as in training)")
 
 
-def add_skip_bad(parser):
-    """The option to go on without what is wrong with the data."""
-    parser.add_argument("--skip-bad", action="store_true",
-                        help="leave out images and boxes that cannot be used, and say how many, "
-                             "instead of stopping ('frcnn check DIR' lists them)")
+def _add_precision(parser: OptionGroup, default: str = "") -> None:
+    parser.add_argument("--precision", choices=PRECISIONS, metavar="NAME",
+                        help=f"arithmetic: {', '.join(PRECISIONS)}; 'auto' is mixed_bfloat16 where "
+                             f"the processor supports it, else float32{default}")
 
 
-def add_subset(parser):
-    """The option that picks subsets of a data set."""
+def add_skip_bad(parser: OptionGroup, *, stored: bool = False) -> None:
+    """Adds the option to continue without unusable items.
+
+    Args:
+        stored: whether a run stores the option. Then its value is None unless it is given, and
+            --no-skip-bad turns a stored one off.
+    """
+    text = ("leave out images and boxes that cannot be used, and report how many, instead of "
+            "stopping ('frcnn check DIR' lists them)")
+    if stored:
+        parser.add_argument("--skip-bad", action=argparse.BooleanOptionalAction, default=None,
+                            help=text)
+    else:
+        parser.add_argument("--skip-bad", action="store_true", help=text)
+
+
+def add_subset(parser: OptionGroup) -> None:
+    """Adds the option that selects subsets of a data set."""
     parser.add_argument("--subset", action="append", metavar="NAME",
                         help="only this subset, such as train; may be repeated (default: all)")
 
 
-def chosen_settings(options):
-    """The configuration's settings that the command line asks for, by name."""
+def chosen_settings(options: argparse.Namespace) -> dict[str, Any]:
+    """The settings of Config that the options of `add_model_options` give, by name."""
     settings = {}
     if options.backbone:
         settings["BACKBONE"] = options.backbone
@@ -124,6 +147,6 @@ def chosen_settings(options):
     return settings
 
 
-def command():
-    """The command that started this process, as one line for a shell."""
+def command() -> str:
+    """The command that started this process, quoted for a shell."""
     return shlex.join(sys.argv)

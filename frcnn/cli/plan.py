@@ -1,10 +1,12 @@
-"""Which layers a run trains in which epochs; kept beside its checkpoints, so that it can go on."""
+"""Which layers a run trains in which epochs; stored in its folder so that it can continue."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from frcnn.cli.sample import HEAD_SHARE
+from frcnn.cli.starts import Start
 from frcnn.errors import ConfigError
 from frcnn.files import write_json
 
@@ -13,49 +15,80 @@ FILE_NAME = "plan.json"
 
 @dataclass
 class Stage:
-    """A stretch of training: which layers, after which epoch of the run, and up to which."""
+    """Consecutive epochs of a training that train the same layers.
+
+    Attributes:
+        layers: as in `MaskRCNN.train`.
+        since: the number of epochs done before the stage.
+        until: the number of epochs done after it.
+    """
 
     layers: str
     since: int
     until: int
 
 
-def make(options, start, default_epochs):
-    """The stages of a run: list of Stage.
+def make(start: Start, stored: Sequence[Stage], default_epochs: int, *,
+         epochs: int | None = None, layers: str | None = None,
+         new_head: bool = False) -> list[Stage]:
+    """The stages of a run.
 
-    A run that was stopped goes on with its own plan; one that is to go on for longer than planned,
-    or with other layers, gets a new one from its last epoch on.
+    A stopped run continues with its stored plan. One that is to train longer, or other layers,
+    gets a new stage from its last epoch on. A checkpoint without a plan, such as the reference's,
+    is trained for `default_epochs` more epochs.
 
     Args:
-        options: of train.py.
-        start: the `starts.Start`.
-        default_epochs: when neither the options nor a plan say more.
+        start: the initial weights.
+        stored: the plan in the folder of the run that continues; empty without one.
+        default_epochs: how many further epochs, when nothing else says how many.
+        epochs: the total that the command line asks for, epochs already done included.
+        layers: the layers that the command line asks for.
+        new_head: whether the output layers are new.
 
     Raises:
-        ConfigError: the run to go on with has had all its epochs.
+        ConfigError: the run already has all its epochs.
     """
-    kept = load(start.path.parent) if start.epoch else []
-    epochs = options.epochs or (kept[-1].until if kept else default_epochs)
-    if start.epoch >= epochs:
-        raise ConfigError(f"{start.path} has had {start.epoch} epochs already; --epochs counts "
-                          f"them all, so give more than {start.epoch}.")
-    if kept and kept[-1].until == epochs and not options.layers:
-        return [stage for stage in kept if stage.until > start.epoch]
-    if options.layers:
-        return [Stage(options.layers, start.epoch, epochs)]
-    if start.pretrained or options.new_head:
-        heads = start.epoch + max(1, round(HEAD_SHARE * (epochs - start.epoch)))
-        if heads < epochs:
-            return [Stage("heads", start.epoch, heads), Stage("all", heads, epochs)]
-    return [Stage("all", start.epoch, epochs)]
+    total = epochs or (stored[-1].until if stored else start.epoch + default_epochs)
+    if start.epoch >= total:
+        raise ConfigError(
+            f"{start.path} has had {start.epoch} epochs already; --epochs counts them all, so give "
+            f"more than {start.epoch}"
+            + ("." if stored else f", or leave it out for {default_epochs} more."))
+    remaining = [stage for stage in stored if stage.until > start.epoch]
+    if stored and stored[-1].until == total and (
+            layers is None or all(stage.layers == layers for stage in remaining)):
+        return remaining
+    if layers is None and stored:
+        layers = stored[-1].layers
+    if layers is not None:
+        return [Stage(layers, start.epoch, total)]
+    if start.pretrained or new_head:
+        heads = start.epoch + max(1, round(HEAD_SHARE * (total - start.epoch)))
+        if heads < total:
+            return [Stage("heads", start.epoch, heads), Stage("all", heads, total)]
+    return [Stage("all", start.epoch, total)]
 
 
-def save(stages, folder):
+def plan_changes(stored: Sequence[Stage], stages: Sequence[Stage]) -> dict[str, tuple[object,
+                                                                                      object]]:
+    """The options that changed a stored plan: `{name: (old value, new value)}`."""
+    if not stored:
+        return {}
+    old, new = stored[-1], stages[-1]
+    changes: dict[str, tuple[object, object]] = {}
+    if new.until != old.until:
+        changes["epochs"] = old.until, new.until
+    if new.layers != old.layers:
+        changes["layers"] = old.layers, new.layers
+    return changes
+
+
+def save(stages: Sequence[Stage], folder: str | Path) -> None:
     """Writes the plan into a run's folder."""
     write_json(Path(folder) / FILE_NAME, [asdict(stage) for stage in stages], indent=1)
 
 
-def load(folder):
+def load(folder: str | Path) -> list[Stage]:
     """The plan in a run's folder; empty where there is none that can be used."""
     try:
         rows = json.loads((Path(folder) / FILE_NAME).read_text("utf-8"))
@@ -64,6 +97,6 @@ def load(folder):
         return []
 
 
-def describe(stages):
-    """The plan in words."""
+def describe(stages: Sequence[Stage]) -> str:
+    """The plan as text."""
     return ", then ".join(f"{stage.layers} up to epoch {stage.until}" for stage in stages)

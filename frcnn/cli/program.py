@@ -1,4 +1,4 @@
-"""What every command-line program shares: a parser whose errors are one line, and so are others."""
+"""What every command-line program shares: its parser, its errors, warnings and exit codes."""
 
 import argparse
 import contextlib
@@ -8,7 +8,9 @@ import os
 import re
 import sys
 import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 from frcnn.errors import FrcnnError
 
@@ -17,72 +19,76 @@ _OWN_ERROR = re.compile(r"(?:ImageError|DatasetError|ConfigError|CheckpointError
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser whose errors are one line."""
+    """An ArgumentParser that reports an error as one line."""
 
-    def __init__(self, **options):
+    def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
                          **options)
 
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message} ({self.prog} --help lists the options)\n")
 
 
-def program(main, name=None):
-    """Decorates `main(argv, ...) -> exit code`, so that what a user can put right is one line.
+def program(main: Callable[..., int | None], name: str | None = None) -> Callable[..., Any]:
+    """Decorates `main(argv, ...) -> exit code` so that a user's mistake is reported as one line.
 
     Exit codes: 0 done, 1 done in part, 2 the command or its input is wrong, 130 stopped by Ctrl-C.
-    `name` is what messages begin with: by default main's argument `prog`, or the file's name.
+
+    Args:
+        main: the function; any other error, which is a bug, leaves it as it is.
+        name: what messages begin with; default is main's argument `prog`, or its file's name.
     """
     prog = inspect.signature(main).parameters.get("prog")
-    usual = name or (prog.default if prog else Path(main.__code__.co_filename).name)
+    default_name = name or (prog.default if prog else Path(main.__code__.co_filename).name)
 
     @functools.wraps(main)
-    def wrapped(argv=None, **options):
-        said = options.get("prog", usual)
-        for stream in (sys.stdout, sys.stderr):  # a terminal may not know every letter
+    def wrapped(argv: Sequence[str] | None = None, **options: Any) -> Any:
+        label = options.get("prog", default_name)
+        for stream in (sys.stdout, sys.stderr):  # a terminal may not be able to show a character
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
         try:
-            with _plain_warnings(said):
+            with _one_line_warnings(label):
                 return main(argv, **options)
-        except SystemExit as leaving:  # argparse: --help and wrong options
-            return leaving.code or 0
+        except SystemExit as exit_request:  # argparse: --help and wrong options
+            return exit_request.code or 0
         except KeyboardInterrupt:
-            print(f"\n{said}: stopped.", file=sys.stderr)
+            print(f"\n{label}: stopped.", file=sys.stderr)
             return 130
-        except BrokenPipeError:  # whoever read the output has left, as `| head` does
+        except BrokenPipeError:  # the reader of the output has ended, as `| head` does
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141
         except Exception as error:
             message = explain(error)
             if message is None:
                 raise
-            print(f"{said}: error: {message}", file=sys.stderr)
+            print(f"{label}: error: {message}", file=sys.stderr)
             return 2
 
     return wrapped
 
 
 @contextlib.contextmanager
-def _plain_warnings(name):
+def _one_line_warnings(name: str) -> Iterator[None]:
     """Shows the library's warnings as one line each, without the line of code that gave them."""
-    shown_before = warnings.showwarning
+    original = warnings.showwarning
 
-    def show(message, category, filename, lineno, file=None, line=None):
+    def show(message: Warning | str, category: type[Warning], filename: str, lineno: int,
+             file: TextIO | None = None, line: str | None = None) -> None:
         if category is UserWarning:
             print(f"{name}: warning: {one_line(message)}", file=file or sys.stderr)
         else:
-            shown_before(message, category, filename, lineno, file, line)
+            original(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
     try:
         yield
     finally:
-        warnings.showwarning = shown_before
+        warnings.showwarning = original
 
 
-def explain(error):
-    """One line on an error that a user can put right, or None for any other error."""
+def explain(error: BaseException) -> str | None:
+    """One line on an error that a user can correct; None for any other error."""
     if not isinstance(error, (FrcnnError, OSError)):
         found = _OWN_ERROR.findall(str(error))
         if not found:
@@ -91,7 +97,12 @@ def explain(error):
     return one_line(error)
 
 
-def one_line(text):
-    """A text as one line that a terminal shows as it is: file names may hold anything."""
+def one_line(text: object) -> str:
+    """A text as one line of printable characters: file names may contain control characters."""
     line = " ".join(str(text).split())
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+
+
+def shows_progress() -> bool:
+    """Whether progress bars have a terminal to be drawn on; in a log file they would pile up."""
+    return sys.stderr.isatty()

@@ -1,63 +1,90 @@
-"""What `--model` means: the weights to begin with, and the settings that come with them."""
+"""What `--model` selects: the initial weights, and the settings and classes that come with them."""
 
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from frcnn import runs
-from frcnn.cli.options import chosen_settings
+from frcnn.cli.program import shows_progress
 from frcnn.config import Config
-from frcnn.errors import CheckpointError, ConfigError
+from frcnn.errors import CheckpointError
+from frcnn.files import expanded
 from frcnn.weights import download
-from frcnn.weights.hdf5 import open_weight_file
+from frcnn.weights.architecture import count_anchor_ratios, read_architecture
 from frcnn.weights.names import HEAD_OUTPUT_LAYERS
 
+if TYPE_CHECKING:  # both load Keras or are only needed once it is loaded
+    from frcnn.model.mask_rcnn import MaskRCNN
+    from frcnn.weights.checkpoint import LoadReport
+
 WORDS = ("last", "imagenet", "coco", "none")
-COCO_BACKBONE, COCO_CLASSES = "resnet101", 81
+COCO_CLASSES = 81
+
+# Detection depends on these, a weight file does not contain them, and no default is right for all.
+NOT_IN_WEIGHTS = ("IMAGE_MIN_DIM", "IMAGE_MAX_DIM", "RPN_ANCHOR_SCALES", "RPN_ANCHOR_STRIDE")
 
 
 @dataclass
 class Start:
-    """Where training or detection begins.
+    """The initial weights of a training, or those of a trained detector.
 
-    `word` is one of WORDS, or "path"; `path` the checkpoint's file, for "last" and "path"; `epoch`
-    the number in its name, and `num_classes` what its head was made for, None if it has no head.
-    `config`, `class_names` (background first) and `category_ids` (the source's, by class id) are
-    those of the JSON beside it; None or empty without one.
+    Attributes:
+        word: one of WORDS, or "path".
+        path: the weight file; None for "none", and for "imagenet" and "coco" until `fetch`.
+        epoch: the number in the file's name: so many epochs are done. 0 without one.
+        architecture: the settings that the weight file determines, see `read_architecture`.
+        anchor_ratios: the number of RPN_ANCHOR_RATIOS of the file's RPN; None without an RPN.
+        config: the Config of the JSON beside the file; None without one.
+        class_names, category_ids: of that JSON, by class id, background first; else empty.
     """
 
     word: str
     path: Path | None = None
     epoch: int = 0
-    num_classes: int | None = None
+    architecture: dict[str, Any] = field(default_factory=dict)
+    anchor_ratios: int | None = None
     config: Config | None = None
-    class_names: list = field(default_factory=list)
-    category_ids: list = field(default_factory=list)
+    class_names: list[str] = field(default_factory=list)
+    category_ids: list[Any] = field(default_factory=list)
 
     @property
-    def pretrained(self):
-        """Whether parts of the detector are new over weights trained on something else."""
+    def num_classes(self) -> int | None:
+        """The classes of the file's head, background included; None if it has no head."""
+        return self.architecture.get("NUM_CLASSES")
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether some layers are new and the others were trained on something else."""
         return self.word in ("imagenet", "coco") or self.backbone_only
 
     @property
-    def backbone_only(self):
-        """Whether a file was named that has a backbone's weights and no detector's."""
+    def backbone_only(self) -> bool:
+        """Whether the file has the weights of a backbone and not of a detector."""
         return self.word == "path" and self.num_classes is None
 
+    @property
+    def run_folder(self) -> Path | None:
+        """The folder of the checkpoint that a training continues; None if it starts anew."""
+        return self.path.parent if self.path is not None and self.epoch else None
 
-def find(model, logs, name=None):
-    """The Start that `--model` asks for; no weights are read yet.
 
-    `name` is that of the runs among which "last" looks; None is any.
+def find(model: str, logs: str | Path, name: str | None = None) -> Start:
+    """The Start that `--model` asks for; no weights are loaded yet.
+
+    Args:
+        model: the option's value.
+        logs: folder of all runs.
+        name: that of the runs among which "last" searches; None is any.
 
     Raises:
-        CheckpointError, FileNotFoundError: there is no such file, or none to go on from.
+        CheckpointError, FileNotFoundError: there is no such file, or no run to continue.
     """
     if model in ("imagenet", "coco", "none"):
         return Start(model)
     if model == "last":
         return _from_file("last", Path(runs.find_last(logs, name)))
-    path = Path(model)
+    path = expanded(model)
     if path.is_dir():
         raise CheckpointError(f"--model {model} is a folder; name one of the .h5 files in it.")
     if not path.is_file():
@@ -66,25 +93,20 @@ def find(model, logs, name=None):
     return _from_file("path", path)
 
 
-def _from_file(word, path):
-    start = Start(word, path, runs.epoch_of(path), _classes_in(path))
+def _from_file(word: str, path: Path) -> Start:
+    start = Start(word, path, runs.epoch_of(path), read_architecture(path),
+                  count_anchor_ratios(path))
     beside = runs.metadata_path(path)
     if beside.is_file():
         _read_config(start, beside)
     return start
 
 
-def _classes_in(path):
-    """The number of classes, background included, of a weight file's head; None without one."""
-    with open_weight_file(path) as weights:
-        for weight in weights:
-            if weight.group.startswith("mrcnn_class_logits") and len(weight.shape) == 1:
-                return weight.shape[0]
-    return None
+def _read_config(start: Start, path: Path) -> None:
+    """Takes settings and classes from the JSON beside a checkpoint, or from `Config.save`'s.
 
-
-def _read_config(start, path):
-    """Takes settings and classes from the JSON beside a checkpoint, or from `Config.save`'s."""
+    A file with settings alone may leave out those that the weight file determines.
+    """
     if not path.is_file():
         raise CheckpointError(f"--config {path}: there is no such file.")
     try:
@@ -92,7 +114,11 @@ def _read_config(start, path):
     except ValueError as error:
         raise CheckpointError(f"{path} is not JSON: {error}.") from error
     if isinstance(content, dict) and "config" not in content:
-        start.config = Config.from_json(json.dumps(content))
+        missing = [name for name in NOT_IN_WEIGHTS if name not in content]
+        if missing:
+            raise CheckpointError(f"{path} lacks {', '.join(missing)}, which cannot be read from "
+                                  "the weights and have no default that is right for all.")
+        start.config = Config.from_json(json.dumps({**start.architecture, **content}))
         return
     metadata = runs.load_metadata(path)
     start.config = metadata.config()
@@ -100,109 +126,95 @@ def _read_config(start, path):
     start.category_ids = list(metadata.source_class_ids)
 
 
-def training_config(start, options, num_classes, sample):
-    """The configuration to train with: the checkpoint's or the sample's, and the options.
+def find_trained(model: str, logs: str | Path, config_path: str | None = None) -> Start:
+    """The Start of a trained detector, with its `config`, for detection and evaluation.
+
+    Args:
+        model: a path, or "last": the newest run of any name.
+        logs: folder of all runs.
+        config_path: a JSON file with the configuration; None: the one beside the weights.
 
     Raises:
-        ConfigError: a setting is not allowed, or does not go with the weights to begin with.
-    """
-    settings = {"NUM_CLASSES": num_classes}
-    if start.word == "none":
-        settings.update({"TRAIN_BN": True, **sample.from_scratch})
-    if start.word == "coco":
-        settings["BACKBONE"] = COCO_BACKBONE
-    if options.batch_norm:
-        settings["TRAIN_BN"] = options.batch_norm == "train"
-    if options.steps:
-        settings["STEPS_PER_EPOCH"] = options.steps
-    if options.learning_rate:
-        settings["LEARNING_RATE"] = options.learning_rate
-    settings.update(chosen_settings(options))
-    config = (start.config or sample.config).replaced(**settings)
-    if start.word == "none" and not config.TRAIN_BN:
-        raise ConfigError(
-            "BatchNorm cannot be frozen over random weights: its stored statistics describe no "
-            "data, so nothing would be learned. Leave --batch-norm at 'train', or start from "
-            "--model imagenet.")
-    if start.word == "coco" and config.BACKBONE != COCO_BACKBONE:
-        raise ConfigError(f"--model coco holds a {COCO_BACKBONE}; leave --backbone out, or start "
-                          f"a {config.BACKBONE} from --model imagenet.")
-    return config
-
-
-def check_classes(start, dataset, advice):
-    """Raises CheckpointError unless a checkpoint's classes are those of the data set."""
-    names = list(dataset.class_names)
-    if start.class_names and start.class_names != names:
-        raise CheckpointError(
-            f"{start.path} was trained on {len(start.class_names) - 1} classes "
-            f"({', '.join(start.class_names[1:])}); the data set has {len(names) - 1} "
-            f"({', '.join(names[1:])}). {advice}")
-    if start.num_classes not in (None, len(names)):
-        raise CheckpointError(
-            f"{start.path} was trained on {start.num_classes - 1} classes; the data set has "
-            f"{len(names) - 1} ({', '.join(names[1:])}). {advice}")
-
-
-def find_trained(model, logs, config_path=None):
-    """The Start of a trained detector, for detection and evaluation; "last" is a run of any name.
-
-    Raises:
-        CheckpointError, FileNotFoundError: there is no such file, or no configuration beside it.
+        CheckpointError, FileNotFoundError: there is no such file, or no configuration for it.
     """
     if model in ("imagenet", "coco", "none"):
         raise CheckpointError(f"--model {model} is no detector trained on your classes; give the "
                               "path of an .h5, or last.")
     start = find(model, logs, name=None)
     if config_path is not None:
-        _read_config(start, Path(config_path))
+        _read_config(start, expanded(config_path))
     if start.config is None:
-        raise CheckpointError(
-            f"No configuration lies beside {start.path}. Put the .json of its training there, or "
-            "write one with Config.save() and name it with --config.")
+        raise CheckpointError(_without_config(start))
     return start
 
 
-def detection_config(start, options, **settings):
-    """The configuration of a trained detector, with the command line's and other settings."""
-    if options.batch_size:
-        settings["IMAGES_PER_GPU"] = options.batch_size
-    if options.precision:
-        settings["PRECISION"] = options.precision
-    return start.config.replaced(**settings)
+def _without_config(start: Start) -> str:
+    """What to do about a checkpoint without a configuration: the command that writes one."""
+    assert start.path is not None
+    if start.num_classes is None:
+        return f"{start.path} is no trained detector: it has no layer mrcnn_class_logits."
+    known = ", ".join(f"{name}={value!r}" for name, value in start.architecture.items())
+    guessed = ", ".join(f"{name}={value!r}" for name, value in _guessed_settings(start).items())
+    target = start.path.with_suffix(".config.json").name
+    return (f"There is no configuration beside {start.path}. The file itself determines {known}, "
+            f"but not {', '.join(NOT_IN_WEIGHTS)}. Write a configuration with: python -c \"from "
+            f"frcnn.config import Config; Config({known}, {guessed}).save('{target}')\" and add "
+            f"--config {target}. The values from {NOT_IN_WEIGHTS[0]} on are the reference's "
+            "defaults; put in those of its training, and any other setting that it changed.")
 
 
-def class_names(start):
-    """Names by class id; numbers where the checkpoint has none."""
+def _guessed_settings(start: Start) -> dict[str, Any]:
+    """Plausible values of the settings that no weight file contains."""
+    settings = {name: getattr(Config, name) for name in NOT_IN_WEIGHTS}
+    count = start.anchor_ratios
+    if count and count != len(Config.RPN_ANCHOR_RATIOS):
+        settings["RPN_ANCHOR_RATIOS"] = [round(0.5 * 4 ** ((i + 0.5) / count), 2)
+                                         for i in range(count)]
+    channels = start.architecture.get("IMAGE_CHANNEL_COUNT", Config.IMAGE_CHANNEL_COUNT)
+    if channels != Config.IMAGE_CHANNEL_COUNT:
+        settings["MEAN_PIXEL"] = [127.5] * channels
+    return settings
+
+
+def class_names(start: Start) -> list[str]:
+    """Names by class id; "class 1", "class 2", … where the checkpoint has none."""
+    assert start.config is not None
     return start.class_names or ["BG"] + [f"class {class_id}" for class_id
                                           in range(1, start.config.NUM_CLASSES)]
 
 
-def category_ids(start):
+def category_ids(start: Start) -> list[Any]:
     """The training data's own category ids by class id; the class ids where there are none."""
+    assert start.config is not None
     return start.category_ids or list(range(start.config.NUM_CLASSES))
 
 
-def fetch(start, config):
-    """Downloads the weights that a word stands for, unless they are here already.
+def fetch(start: Start, config: Config) -> None:
+    """Downloads the weights of "imagenet" or "coco", unless they are in the cache.
 
     Raises:
-        CheckpointError: they cannot be had; the message says how to go on without a connection.
+        CheckpointError: the download failed; the message says how to do without it.
     """
+    verbose = int(shows_progress())
     if start.word == "imagenet":
-        start.path = Path(download.get_imagenet_weights(config.BACKBONE, verbose=1))
+        start.path = Path(download.get_imagenet_weights(config.BACKBONE, verbose=verbose))
     elif start.word == "coco":
-        start.path = Path(download.get_coco_weights(verbose=1))
+        start.path = Path(download.get_coco_weights(verbose=verbose))
 
 
-def load(model, start, new_head=False):
-    """Loads the weights of a Start into a MaskRCNN, and so its epoch and folder.
+def load(model: "MaskRCNN", start: Start, new_head: bool = False) -> "LoadReport | None":
+    """Loads the weights of a Start into a MaskRCNN, which also sets its epoch and run folder.
 
     Args:
-        new_head: leave out the layers whose shape depends on the classes, and begin a new run.
+        model: in training mode.
+        start: after `fetch`.
+        new_head: leave out the layers whose shape depends on the classes, and start a new run.
 
     Returns:
         The report of what was loaded; None for "none".
+
+    Raises:
+        CheckpointError: the weights do not fit the model.
     """
     if start.path is None:
         return None

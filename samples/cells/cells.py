@@ -1,5 +1,8 @@
 """Blood smears at 640×480: red and white cells, and platelets a third of their size."""
 
+import os
+from typing import Any, Self
+
 from frcnn.cli.sample import Sample
 from frcnn.config import Config
 from frcnn.data.coco import CocoDataset
@@ -10,7 +13,7 @@ Trains Faster R-CNN with a feature pyramid on blood smears in COCO's layout, the
   DIR/annotations/instances_train.json, instances_val.json     boxes and classes
   DIR/train/, DIR/val/                                         the images
 
-Everything that a run makes lies in one folder, LOGS/cells<date>T<time>.
+All files of a run are in one folder, LOGS/cells<date>T<time>.
 """
 
 EPOCHS = 10
@@ -21,7 +24,7 @@ class CellsConfig(Config):
 
     NAME = "cells"
     BACKBONE = "resnet50"
-    NUM_CLASSES = 1 + 3  # background, and the cells; the program takes it from the data
+    NUM_CLASSES = 1 + 3  # background, and the cells; the program reads the number from the data
     IMAGE_MIN_DIM = 448
     IMAGE_MAX_DIM = 448
     # Platelets are some 25 pixels across at this size, white cells up to 150.
@@ -38,12 +41,13 @@ class CellsConfig(Config):
 class CellsDataset(CocoDataset):
     """Blood cells in COCO's layout: RBC, WBC and Platelets."""
 
-    def load_cells(self, dataset_dir, subset, **options):
+    def load_cells(self, dataset_dir: str | os.PathLike[str], subset: str, **options: Any) -> None:
         """Adds a subset, "train" or "val"; options and errors as in `load_coco`."""
         self.load_coco(dataset_dir, subset, source=CellsConfig.NAME, **options)
 
     @classmethod
-    def from_folder(cls, dataset_dir, subset, **options):
+    def from_folder(cls, dataset_dir: str | os.PathLike[str], subset: str,
+                    **options: Any) -> Self:
         """A data set with one subset loaded and prepared."""
         dataset = cls()
         dataset.load_cells(dataset_dir, subset, **options)

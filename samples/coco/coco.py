@@ -1,5 +1,8 @@
 """Everyday photographs: COCO 2017, 80 classes."""
 
+import os
+from typing import Any, Self
+
 from frcnn.cli.sample import Sample
 from frcnn.config import Config
 from frcnn.data.coco import CocoDataset
@@ -10,8 +13,8 @@ Trains Faster R-CNN with a feature pyramid on COCO 2017, as its archives unpack,
   DIR/annotations/instances_train2017.json, instances_val2017.json
   DIR/train2017/, DIR/val2017/
 
-Everything that a run makes lies in one folder, LOGS/coco<date>T<time>. It is work for a GPU;
---steps and --val-images make a short try of it.
+All files of a run are in one folder, LOGS/coco<date>T<time>. Training needs a GPU; --steps and
+--val-images shorten it for a test.
 """
 
 EPOCHS = 12
@@ -19,7 +22,7 @@ YEAR = 2017
 
 
 class CocoConfig(Config):
-    """The defaults, which are made for COCO, with what has changed since."""
+    """The defaults, which are the reference's for COCO, with newer values for some."""
 
     NAME = "coco"
     NUM_CLASSES = 1 + 80  # background, and the categories
@@ -33,11 +36,12 @@ class Coco2017Dataset(CocoDataset):
     """COCO's own folder: `annotations/instances_train2017.json`, `train2017/`, and so for val."""
 
     @classmethod
-    def from_folder(cls, dataset_dir, subset, **options):
+    def from_folder(cls, dataset_dir: str | os.PathLike[str], subset: str,
+                    **options: Any) -> Self:
         """A data set with the subset "train" or "val" of 2017 loaded and prepared."""
         return super().from_folder(dataset_dir, f"{subset}{YEAR}", **options)
 
-    def source_image_link(self, image_id):
+    def source_image_link(self, image_id: int) -> str:
         """The image's page in COCO's explorer."""
         return f"https://cocodataset.org/#explore?id={self.image_info[image_id]['id']}"
 

@@ -1,11 +1,14 @@
-"""Coloured squares, circles and triangles: no file is read, each image is drawn when it is needed.
+"""Colored squares, circles and triangles, drawn when an image is needed; no file is read.
 
-A data set whose images are no plain files overrides `load_image`, and `load_boxes` for its boxes.
+A data set whose images are not files overrides `load_image`, and `load_boxes` for its boxes.
 """
+
+from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
+from frcnn import arrays
 from frcnn.cli.sample import Sample
 from frcnn.config import Config
 from frcnn.data.dataset import Dataset
@@ -15,7 +18,7 @@ DESCRIPTION = """\
 Trains Faster R-CNN with a feature pyramid on squares, circles and triangles that are drawn as they
 are needed, then evaluates it. No data are needed.
 
-Everything that a run makes lies in one folder, LOGS/shapes<date>T<time>.
+All files of a run are in one folder, LOGS/shapes<date>T<time>.
 """
 
 EPOCHS = 6
@@ -26,7 +29,7 @@ _MOST_OVERLAP = 0.3  # IoU; of shapes that overlap more, one is left out
 
 
 class ShapesConfig(Config):
-    """Small images and a small detector, which a processor trains in minutes."""
+    """Small images and a small detector, trained in minutes on a CPU."""
 
     NAME = "shapes"
     BACKBONE = "resnet50"
@@ -44,12 +47,12 @@ class ShapesConfig(Config):
 
 
 class ShapesDataset(Dataset):
-    """Images of one colour with up to four shapes, some of them overlapping."""
+    """Images of a single color with up to four shapes, some of them overlapping."""
 
-    def load_shapes(self, count, height=128, width=128, seed=0):
+    def load_shapes(self, count: int, height: int = 128, width: int = 128, seed: int = 0) -> None:
         """Adds `count` images of `height` by `width` pixels; one seed gives the same ones.
 
-        Only what is to be drawn is kept: the background, and of each shape its class, colour and
+        Only what is to be drawn is stored: the background, and of each shape its class, color and
         box `(y1, x1, y2, x2)` in whole pixels, from the back to the front.
         """
         for class_id, name in enumerate(CLASS_NAMES, start=1):
@@ -58,35 +61,37 @@ class ShapesDataset(Dataset):
             rng = np.random.default_rng([seed, number])
             boxes = _random_boxes(rng, height, width)
             self.add_image("shapes", number, path=None, height=height, width=width,
-                           background=_colour(rng), boxes=boxes,
+                           background=_color(rng), boxes=boxes,
                            shape_ids=rng.integers(1, len(CLASS_NAMES) + 1, len(boxes)),
-                           colours=[_colour(rng) for _ in boxes])
+                           colors=[_color(rng) for _ in boxes])
 
     @classmethod
-    def from_folder(cls, folder, subset, skip_bad=False):
-        """The subset "train" or "val", prepared; there is no folder, and nothing bad to skip."""
+    def from_folder(cls, folder: str | Path | None, subset: str,
+                    skip_bad: bool = False) -> "ShapesDataset":
+        """The subset "train" or "val", prepared; `folder` and `skip_bad` are ignored."""
         dataset = cls()
         dataset.load_shapes(SUBSETS[subset], seed=list(SUBSETS).index(subset))
         dataset.prepare()
         return dataset
 
-    def load_image(self, image_id):
+    def load_image(self, image_id: int) -> arrays.Image:
         """Draws an image: uint8 `[height, width, 3]`."""
         info = self.image_info[image_id]
         image = Image.new("RGB", (info["width"], info["height"]), info["background"])
         draw = ImageDraw.Draw(image)
-        for box, class_id, colour in zip(info["boxes"], info["shape_ids"], info["colours"]):
-            _draw_shape(draw, CLASS_NAMES[class_id - 1], box.tolist(), colour)
+        for box, class_id, color in zip(info["boxes"], info["shape_ids"], info["colors"]):
+            _draw_shape(draw, CLASS_NAMES[class_id - 1], box.tolist(), color)
         return np.array(image)
 
-    def load_boxes(self, image_id):
+    def load_boxes(self, image_id: int) -> tuple[arrays.Boxes, arrays.ClassIds]:
         """Boxes float32 `[N, 4]` and class ids int32 `[N]` of the shapes in an image."""
         info = self.image_info[image_id]
-        class_ids = [self.map_source_class_id(f"shapes.{each}") for each in info["shape_ids"]]
+        class_ids = [self.map_source_class_id(f"shapes.{shape_id}")
+                     for shape_id in info["shape_ids"]]
         return info["boxes"].astype(np.float32), np.array(class_ids, np.int32)
 
 
-def _random_boxes(rng, height, width):
+def _random_boxes(rng: np.random.Generator, height: int, width: int) -> arrays.IntArray:
     """int `[N, 4]`, squares inside the image; N is 1 to 4."""
     count = int(rng.integers(1, _MOST_SHAPES + 1))
     sides = rng.integers(min(height, width) // 8, min(height, width) // 2, count)
@@ -97,20 +102,21 @@ def _random_boxes(rng, height, width):
     return boxes[np.sort(kept)]
 
 
-def _colour(rng):
+def _color(rng: np.random.Generator) -> tuple[int, ...]:
     return tuple(rng.integers(0, 256, 3).tolist())
 
 
-def _draw_shape(draw, name, box, colour):
+def _draw_shape(draw: ImageDraw.ImageDraw, name: str, box: list[int],
+                color: tuple[int, ...]) -> None:
     """Draws a shape that touches all four sides of its box."""
-    top, left, bottom, right = box[0], box[1], box[2] - 1, box[3] - 1  # Pillow's last pixel is in
+    top, left, bottom, right = box[0], box[1], box[2] - 1, box[3] - 1  # Pillow draws the last pixel
     if name == "square":
-        draw.rectangle((left, top, right, bottom), fill=colour)
+        draw.rectangle((left, top, right, bottom), fill=color)
     elif name == "circle":
-        draw.ellipse((left, top, right, bottom), fill=colour)
+        draw.ellipse((left, top, right, bottom), fill=color)
     else:
         tip = (left + right) // 2
-        draw.polygon([(tip, top), (right, bottom), (left, bottom)], fill=colour)
+        draw.polygon([(tip, top), (right, bottom), (left, bottom)], fill=color)
 
 
 SAMPLE = Sample(ShapesConfig(), EPOCHS, ShapesDataset.from_folder, description=DESCRIPTION,

@@ -1,25 +1,28 @@
-"""A backbone of one's own: residual like ResNet, but small enough to learn shapes in minutes.
+"""A custom backbone: residual like ResNet, but small enough to learn shapes in minutes.
 
-A callable BACKBONE stands in for the networks that frcnn knows by name:
+A callable BACKBONE replaces the networks that frcnn has by name:
 
     Config(BACKBONE=small_backbone, COMPUTE_BACKBONE_SHAPE=small_backbone_shapes)
 
-Both are stored beside a checkpoint by the names they are imported by, so they must be functions of
-a module.
+Both are stored beside a checkpoint by their import paths, so they must be functions of a module.
 """
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from keras import layers
 
+from frcnn.arrays import IntArray, Shape, Tensor
 from frcnn.network.layers import BatchNorm
 
 STRIDES = (4, 8, 16, 32, 64)
 WIDTHS = {2: 64, 3: 96, 4: 128, 5: 160}  # channels of C2 to C5
 
 
-def small_backbone(input_image, stage5=True, train_bn=True):
+def small_backbone(input_image: Tensor, stage5: bool = True,
+                   train_bn: bool = True) -> list[Tensor | None]:
     """The stages of a molded image `[B, H, W, C]`, as `frcnn.model.resnet_graph` gives them.
 
     Layers are named after ResNet's, so that "3+", "4+" and "5+" choose stages here, too.
@@ -31,7 +34,7 @@ def small_backbone(input_image, stage5=True, train_bn=True):
     x = layers.Rescaling(1 / 64)(input_image)  # molded pixels spread over ±128
     x = layers.Conv2D(32, 5, strides=2, padding="same", use_bias=False, name="conv1")(x)
     x = layers.ReLU()(norm(name="bn_conv1")(x))
-    stages = [layers.MaxPooling2D(3, strides=2, padding="same")(x)]
+    stages: list[Tensor | None] = [layers.MaxPooling2D(3, strides=2, padding="same")(x)]
     for stage, width in WIDTHS.items():
         if stage == 5 and not stage5:
             return [*stages, None]
@@ -39,14 +42,14 @@ def small_backbone(input_image, stage5=True, train_bn=True):
     return stages
 
 
-def small_backbone_shapes(image_shape):
+def small_backbone_shapes(image_shape: Shape) -> IntArray:
     """Heights and widths `[5, 2]` of P2 to P6 for an image of that shape."""
     return np.ceil(np.asarray(image_shape[:2]) / np.array(STRIDES)[:, None]).astype(int)
 
 
-def _stage(x, stage, width, norm):
+def _stage(x: Tensor, stage: int, width: int, norm: Callable[..., Any]) -> Tensor:
     """One residual block of two 3 × 3 convolutions; from stage 3 on it halves the map."""
-    def conv(x, part, size, strides=1):
+    def conv(x: Tensor, part: str, size: int, strides: int = 1) -> Tensor:
         x = layers.Conv2D(width, size, strides=strides, padding="same", use_bias=False,
                           name=f"res{stage}_{part}")(x)
         return norm(name=f"bn{stage}_{part}")(x)

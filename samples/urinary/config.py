@@ -27,6 +27,6 @@ class SyntheticConfig(UrinaryConfig):
     MAX_GT_INSTANCES = 50
 
 
-# Seven drawn classes need no more; it takes a third off the time of a step on a processor. Only
-# from random weights: no weight file of the usual width would fit.
+# Enough for seven drawn classes; a step on a processor takes a third less time. Only for training
+# from random weights, since pretrained detectors are wider.
 SLIM_NETWORK = {"TOP_DOWN_PYRAMID_SIZE": 128, "FPN_CLASSIF_FC_LAYERS_SIZE": 512}

@@ -1,12 +1,15 @@
-"""A detector for a first look: small enough to train in about three minutes on two cores.
+"""A small detector for the notebooks, trained in about three minutes on two cores.
 
-The notebooks take it apart. Nothing here loads Keras until it has to train.
+Keras is loaded only when it has to train.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from frcnn import runs
+from frcnn.config import Config
+from frcnn.data.dataset import Dataset
 from frcnn.errors import DatasetError
 from frcnn.startup import start_backend
 from samples.urinary.config import SLIM_NETWORK, SyntheticConfig, UrinaryConfig
@@ -32,7 +35,7 @@ class QuickConfig(SyntheticConfig):
 EPOCHS = 5
 
 
-def find_or_train(train, logs, model=None):
+def find_or_train(train: Dataset, logs: str | Path, model: str | Path | None = None) -> Path:
     """A trained detector for a data set: a given one, the newest there is, or a new one.
 
     Args:
@@ -58,11 +61,11 @@ def find_or_train(train, logs, model=None):
     return Path(model)
 
 
-def _newest(logs, class_names):
+def _newest(logs: str | Path, class_names: Sequence[str]) -> Path | None:
     """The last checkpoint of the newest run with these classes, or None."""
     folders = [folder for folder in Path(logs).glob("*T*") if folder.is_dir() and any(
         runs.is_run_folder(folder, config.NAME) for config in (UrinaryConfig, QuickConfig))]
-    for folder in sorted(folders, key=lambda each: each.name[-len("yyyymmddThhmm"):], reverse=True):
+    for folder in sorted(folders, key=lambda path: path.name[-len("yyyymmddThhmm"):], reverse=True):
         paths = checkpoints(folder)
         try:
             if paths and runs.load_metadata(paths[-1]).class_names == list(class_names):
@@ -72,13 +75,14 @@ def _newest(logs, class_names):
     return None
 
 
-def checkpoints(folder):
+def checkpoints(folder: str | Path) -> list[Path]:
     """The checkpoints in a run's folder, by epoch."""
     return sorted((path for path in Path(folder).glob("mask_rcnn_*.h5") if runs.epoch_of(path)),
                   key=runs.epoch_of)
 
 
-def train_quickly(train, logs, config=None, epochs=EPOCHS):
+def train_quickly(train: Dataset, logs: str | Path, config: Config | None = None,
+                  epochs: int = EPOCHS) -> Path:
     """Trains QuickConfig from random weights; returns the Path of the last checkpoint.
 
     Prints what it does, a line an epoch.
@@ -93,4 +97,5 @@ def train_quickly(train, logs, config=None, epochs=EPOCHS):
     model = MaskRCNN(mode="training", config=config, model_dir=str(logs), seed=0)
     model.train(train, None, config.LEARNING_RATE, epochs=epochs, layers="all",
                 augmentation="flip", schedule="warmup_cosine", verbose=2)
+    assert model.last_checkpoint is not None
     return Path(model.last_checkpoint)

@@ -11,7 +11,9 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -33,65 +35,80 @@ SUBSETS = ("train", "val")
 __all__ = ["CLASS_NAMES", "draw_micrograph", "ensure", "generate"]
 
 
-def generate(folder, *, train=240, val=60, size=384, seed=0, verbose=1):
-    """Draw a data set into `folder`, which must not exist or be empty.
+def generate(folder: str | Path, *, train: int = 240, val: int = 60, size: int = 384,
+             seed: int = 0, verbose: int = 1) -> Path:
+    """Draws a data set.
 
-    train, val: number of pictures; size: their side in pixels; the same seed gives the same
-    files, byte for byte. The folder appears at once and complete: everything is written
-    beside it first. Returns the folder as a Path.
+    The folder appears at once and complete: everything is written beside it first.
 
-    Raises DatasetError where the folder already holds something or cannot be written.
+    Args:
+        folder: must not exist, or be empty.
+        train, val: numbers of pictures.
+        size: their side in pixels.
+        seed: the same seed gives the same files, byte for byte.
+        verbose: 1 shows a progress bar, on a terminal.
+
+    Returns:
+        The folder.
+
+    Raises:
+        DatasetError: the folder is not empty or cannot be written.
     """
-    folder = expanded(folder)
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise DatasetError(f"{folder} already exists and is not an empty folder: name another.")
+    target = expanded(folder)
+    if target.is_file() or (target.is_dir() and any(target.iterdir())):
+        raise DatasetError(f"{target} already exists and is not an empty folder: name another.")
     settings = _settings(train, val, size, seed)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
     except OSError as error:
         raise DatasetError(
-            f"Cannot write to {folder.parent} ({error.strerror}): name another folder; the default "
-            "one lies in the folder that the environment variable FRCNN_CACHE names."
+            f"Cannot write to {target.parent} ({error.strerror}): name another folder; the default "
+            "one is in the folder that the environment variable FRCNN_CACHE names."
         ) from error
     try:
         _write(draft, settings, verbose)
         draft.chmod(0o755)  # mkdtemp's folder is for one user alone
-        if folder.is_dir():
-            folder.rmdir()
-        draft.rename(folder)
+        if target.is_dir():
+            target.rmdir()
+        draft.rename(target)
     except OSError:
         # Another process may have put the same folder there in the meantime.
-        if _read_marker(folder) != settings:
+        if _read_marker(target) != settings:
             raise
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return folder
+    return target
 
 
-def ensure(folder=None, *, train=240, val=60, size=384, seed=0, verbose=1):
-    """The data set's folder (a Path), drawn first if it is not there yet.
+def ensure(folder: str | Path | None = None, *, train: int = 240, val: int = 60, size: int = 384,
+           seed: int = 0, verbose: int = 1) -> Path:
+    """The data set's folder; it is drawn first if it does not exist.
 
-    folder: default is a folder named after the settings, in `frcnn.files.cache_folder()`. Safe
-    when several processes start at once.
+    Several processes may call this at once.
 
-    Raises DatasetError where the folder holds something else or cannot be written, and FrcnnError
-    where there is no folder for the cache.
+    Args:
+        folder: default is a folder named after the settings, in `frcnn.files.cache_folder()`.
+        train, val, size, seed, verbose: as in `generate`.
+
+    Raises:
+        DatasetError: the folder contains something else or cannot be written.
+        FrcnnError: there is no folder for the cache.
     """
     settings = _settings(train, val, size, seed)
     if folder is None:
         name = f"urinary-synthetic-v{VERSION}-{train}-{val}-{size}px-seed{seed}"
         folder = cache_folder() / name
-    folder = expanded(folder)
-    if _read_marker(folder) == settings:
-        return folder
+    target = expanded(folder)
+    if _read_marker(target) == settings:
+        return target
     if verbose:
-        print(f"Drawing {train + val} synthetic micrographs into {folder}")
-    return generate(folder, train=train, val=val, size=size, seed=seed, verbose=verbose)
+        print(f"Drawing {train + val} synthetic micrographs into {target}")
+    return generate(target, train=train, val=val, size=size, seed=seed, verbose=verbose)
 
 
-def _settings(train, val, size, seed):
-    """What identifies a data set, as it stands in the marker file."""
+def _settings(train: int, val: int, size: int, seed: int) -> dict[str, int]:
+    """What identifies a data set: the content of its marker file."""
     if min(train, val) < 1 or size < 128 or seed < 0:
         raise DatasetError(
             f"train and val must be at least 1, size at least 128 and seed not negative, "
@@ -103,7 +120,7 @@ def _settings(train, val, size, seed):
     }
 
 
-def _read_marker(folder):
+def _read_marker(folder: Path) -> Any:
     """The settings of a complete data set, or None where there is none."""
     try:
         return json.loads((folder / MARKER).read_text())
@@ -111,14 +128,14 @@ def _read_marker(folder):
         return None
 
 
-def _write(folder, settings, verbose):
-    """Every file of the data set; the marker comes last."""
+def _write(folder: Path, settings: dict[str, int], verbose: int) -> None:
+    """Writes every file of the data set, the marker last."""
     (folder / "annotations").mkdir()
-    with tqdm(total=settings["train"] + settings["val"], disable=not verbose,
-              unit="image", desc="micrographs") as progress:
+    with tqdm(total=settings["train"] + settings["val"], unit="image", desc="micrographs",
+              disable=not (verbose and sys.stderr.isatty())) as progress:
         for number, subset in enumerate(SUBSETS):
             (folder / subset).mkdir()
-            coco = {
+            coco: dict[str, Any] = {
                 "info": {"description": "synthetic urine sediment", **settings},
                 "licenses": [],
                 "images": [],
@@ -137,8 +154,9 @@ def _write(folder, settings, verbose):
     (folder / MARKER).write_text(json.dumps(settings))
 
 
-def _write_image(folder, coco, image_id, rng, size):
-    """Draw one picture, save it, and enter it and its objects into the annotations."""
+def _write_image(folder: Path, coco: dict[str, Any], image_id: int, rng: np.random.Generator,
+                 size: int) -> None:
+    """Draws and saves one picture, and adds it and its objects to the annotations."""
     image, boxes, class_ids = draw_micrograph(rng, size)
     name = f"{image_id:06d}.jpg"
     Image.fromarray(image).save(folder / name, quality=92)
@@ -154,8 +172,8 @@ def _write_image(folder, coco, image_id, rng, size):
         })
 
 
-def main(arguments=None):
-    """Command line; returns the exit code."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the program; returns its exit code."""
     parser = argparse.ArgumentParser(
         description="Draw synthetic urine sediment micrographs with COCO annotations."
     )
@@ -171,7 +189,7 @@ def main(arguments=None):
     except (OSError, DatasetError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"{options.train + options.val} micrographs lie in {folder}")
+    print(f"{options.train + options.val} micrographs are in {folder}")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Urine sediment as the programs see it: a user's own micrographs, or synthetic ones."""
+"""Urine sediment for the programs: a user's own micrographs, or synthetic ones."""
 
 from pathlib import Path
 
@@ -27,21 +27,25 @@ or, in Pascal VOC's layout:
   DIR/ImageSets/Main/train.txt, val.txt  the names of the images
   DIR/Annotations/, DIR/JPEGImages/      their boxes and classes, and the images
 
-The classes are those of the annotations. Everything that a run makes lies in one folder,
+The classes are those of the annotations. All files of a run are in one folder,
 LOGS/ury<date>T<time>: a checkpoint for each epoch, the configuration as JSON, TensorBoard's logs,
 and at the end report.html, metrics.json, losses.png and detections.png.
+
+A run that continues (--model last, or the path of its checkpoint) keeps all its options, the data
+set included, unless they are given again.
 """
 
 EPILOG = """\
 examples:
   train.py --dataset ~/sediment --model imagenet --epochs 40
-  train.py --dataset ~/sediment --model last --epochs 60     go on with the newest run, up to 60
+  train.py --model last --epochs 60                          continue the newest run, up to 60
+  train.py --dataset ~/sediment --model old/mask_rcnn_ury_0050.h5
   train.py --dataset ~/sediment --backbone densenet121 --image-size 768 --batch-size 1
 """
 
 
-def dataset_folder(folder=None):
-    """The data set's folder: the one given, or that of the synthetic micrographs, drawn once."""
+def dataset_folder(folder: str | Path | None = None) -> Path:
+    """The folder given, or that of the synthetic micrographs, which are drawn once."""
     if folder is not None:
         return Path(folder)
     from samples.urinary import synthetic

@@ -198,7 +198,7 @@ def test_convert_and_check(capsys, tmp_path):
     code, lines, _ = run(capsys, "convert", folder, target)
     assert code == 0
     assert lines == ["train: 2 images with 3 objects", "val: 2 images with 1 objects",
-                     f"COCO's layout lies in {target}"]
+                     f"written in COCO's layout to {target}"]
     assert run(capsys, "check", target)[:2] == (0, [])
     code, _, err = run(capsys, "convert", folder, target)
     assert code == 2 and "is there already" in err

@@ -17,7 +17,7 @@ from samples.urinary.config import UrinaryConfig
 @pytest.fixture
 def found(monkeypatch):
     """Replaces detection: every object is found but for the first of each image."""
-    def detect(model, dataset, image_ids):
+    def detect(model, dataset, image_ids, progress):
         calls.append(list(image_ids))
         found = {}
         for image_id in image_ids:
@@ -69,10 +69,9 @@ def test_training_ends_with_a_report_on_both_subsets(coco_folder, tmp_path, foun
         last_checkpoint = checkpoint(tmp_path / "run", 4, names=NAMES, epoch=2)
         history = {"epoch": [1, 2], "loss": [2.0, 1.0], "val_loss": [2.5, np.nan]}
 
-    options = train.build_parser().parse_args(["--dataset", str(coco_folder)])
     sets = [open_folder(coco_folder, subset) for subset in ("train", "val")]
     config = UrinaryConfig(NUM_CLASSES=4)
-    train._report(Trained(), coco_folder, *sets, config, options, 0)
+    train._report(Trained(), coco_folder, *sets, config, None, 0)
     printed = capsys.readouterr().out
     assert f"report        {tmp_path / 'run' / 'report.html'}" in printed
     page = Page(tmp_path / "run" / "report.html")

@@ -18,7 +18,7 @@ from cli_tools import NAMES, TINY, checkpoint, fails
 from PIL import Image
 from places import PROJECT
 
-from frcnn.cli import plan, run_report, starts, train
+from frcnn.cli import plan, run_report, settings, starts, train
 from frcnn.cli.program import explain
 from frcnn.errors import ConfigError, ImageError
 from samples.urinary.evaluate import main as evaluate_main
@@ -202,7 +202,7 @@ def test_options_become_settings():
                     "--batch-size", 3, "--learning-rate", 0.02, "--precision", "auto",
                     "--steps", 7, "--set", "RPN_ANCHOR_SCALES=8,16,32,64,128",
                     "--set", "IMAGE_RESIZE_MODE=pad64")
-    config = starts.training_config(starts.find("none", "logs"), options, 4, SAMPLE)
+    config = settings.training_config(starts.find("none", "logs"), options, 4, SAMPLE)
     assert (config.NAME, config.NUM_CLASSES, config.BACKBONE) == ("ury", 4, "densenet121")
     assert (config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.BATCH_SIZE) == (320, 320, 3)
     assert (config.LEARNING_RATE, config.PRECISION, config.STEPS_PER_EPOCH) == (0.02, "auto", 7)
@@ -212,16 +212,17 @@ def test_options_become_settings():
 
 def test_batch_norm_trains_from_nothing_and_rests_on_pretrained_weights():
     for model, trains in (("none", True), ("imagenet", False), ("coco", False)):
-        config = starts.training_config(starts.find(model, "logs"), parse("--dataset", "d"), 4,
+        config = settings.training_config(starts.find(model, "logs"), parse("--dataset", "d"), 4,
                                         SAMPLE)
         assert config.TRAIN_BN is trains
     options = parse("--dataset", "d", "--batch-norm", "train")
-    config = starts.training_config(starts.find("imagenet", "logs"), options, 4, SAMPLE)
+    config = settings.training_config(starts.find("imagenet", "logs"), options, 4, SAMPLE)
     assert config.TRAIN_BN is True
 
 
 def test_coco_brings_its_backbone():
-    config = starts.training_config(starts.find("coco", "logs"), parse("--dataset", "d"), 4, SAMPLE)
+    config = settings.training_config(starts.find("coco", "logs"), parse("--dataset", "d"), 4,
+                                      SAMPLE)
     assert config.BACKBONE == "resnet101"
 
 
@@ -230,7 +231,8 @@ def test_a_checkpoint_brings_its_settings_and_options_win(tmp_path):
                       IMAGE_MIN_DIM=448, TRAIN_BN=True)
     start = starts.find(str(path), "logs")
     assert (start.epoch, start.class_names, start.num_classes) == (3, NAMES, 4)
-    config = starts.training_config(start, parse("--dataset", "d", "--image-size", 512), 4, SAMPLE)
+    config = settings.training_config(start, parse("--dataset", "d", "--image-size", 512), 4,
+                                      SAMPLE)
     assert (config.BACKBONE, config.IMAGE_MAX_DIM, config.TRAIN_BN) == ("densenet169", 512, True)
 
 
@@ -260,7 +262,9 @@ def test_last_follows_a_name_that_was_set(capsys, coco_folder, tmp_path):
 def test_stages(tmp_path):
     def stages(model, *arguments):
         options = parse("--dataset", "d", "--model", model, *arguments)
-        made = plan.make(options, starts.find(str(model), "logs"), 20)
+        start = starts.find(str(model), "logs")
+        stored = plan.load(start.run_folder) if start.run_folder else []
+        made = plan.make(start, stored, 20, epochs=options.epochs, layers=options.layers)
         return [(stage.layers, stage.since, stage.until) for stage in made]
 
     assert stages("none", "--epochs", 10) == [("all", 0, 10)]

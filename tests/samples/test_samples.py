@@ -192,7 +192,8 @@ def test_bad_items_stop_the_program_unless_skipped(capsys, bad_folder, monkeypat
 
 def test_all_programs_offer_to_skip():
     for parser in (program.build_parser(), evaluate.build_parser()):
-        assert parser.get_default("skip_bad") is False
+        assert parser.parse_args(["--dataset", "d", "--skip-bad"]).skip_bad is True
+        assert not parser.parse_args(["--dataset", "d"]).skip_bad
 
 
 # --- training -------------------------------------------------------------------------------

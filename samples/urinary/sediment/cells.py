@@ -5,11 +5,14 @@ relative to the background, mask bool [n, n] of the body. `extent` is the length
 """
 
 import numpy as np
+from numpy.random import Generator
+
+from frcnn.arrays import Array
 
 from . import fields as f
 
 
-def erythrocyte(rng, extent, light):
+def erythrocyte(rng: Generator, extent: float, light: Array) -> tuple[Array, Array]:
     """Smooth ring or biconcave disc; now and then crenated or an empty ghost."""
     y, x = f.rotate(*f.grid(extent), rng.uniform(0, 2 * np.pi))
     kind = rng.choice(["disc", "crenated", "ghost"], p=[0.66, 0.2, 0.14])
@@ -36,7 +39,7 @@ def erythrocyte(rng, extent, light):
     return contrast, distance < 0
 
 
-def _spicules(rng, y, x, radius, spikes):
+def _spicules(rng: Generator, y: Array, x: Array, radius: float, spikes: int) -> Array:
     """Dark and bright points that the spikes of an echinocyte leave inside the outline."""
     body = np.full(y.shape, -0.05, np.float32)
     for k in range(spikes // 2 + 2):
@@ -46,7 +49,7 @@ def _spicules(rng, y, x, radius, spikes):
     return body
 
 
-def leukocyte(rng, extent, light):
+def leukocyte(rng: Generator, extent: float, light: Array) -> tuple[Array, Array]:
     """Grainy round cell with a nucleus of two to four lobes."""
     y, x = f.rotate(*f.grid(extent), rng.uniform(0, 2 * np.pi))
     radius = 0.485 * extent
@@ -72,7 +75,8 @@ def leukocyte(rng, extent, light):
     return f.rim(distance, edge, 0.20, 0.10) + inside * body, distance < 0
 
 
-def _nucleus(rng, y, x, radius, strength):
+def _nucleus(rng: Generator, y: Array, x: Array, radius: float,
+             strength: float) -> tuple[Array, Array]:
     """A nucleus: dark, with membrane, chromatin, nucleolus and a bright seam round it."""
     distance = f.star(y, x, radius, f.wobble(rng, 0.05, 2, 3))
     edge = max(1.0, 0.13 * radius)
@@ -85,7 +89,7 @@ def _nucleus(rng, y, x, radius, strength):
     return -strength * body + f.rim(distance, edge, 0.9 * strength, 0.5 * strength), distance
 
 
-def small_epithelium(rng, extent, light):
+def small_epithelium(rng: Generator, extent: float, light: Array) -> tuple[Array, Array]:
     """Small round epithelial cell filled by its nucleus, or such a nucleus alone."""
     y, x = f.rotate(*f.grid(extent), rng.uniform(0, 2 * np.pi))
     if rng.random() < 0.25:
@@ -103,7 +107,7 @@ def small_epithelium(rng, extent, light):
     return contrast + nucleus, distance < 0
 
 
-def squamous_epithelium(rng, extent, light):
+def squamous_epithelium(rng: Generator, extent: float, light: Array) -> tuple[Array, Array]:
     """Large thin sheet, irregular and angular, folded, with a small nucleus."""
     y, x = f.grid(extent)
     corners = int(rng.integers(5, 9))
@@ -131,13 +135,13 @@ def squamous_epithelium(rng, extent, light):
     return contrast + nucleus, distance < 0
 
 
-def _stipple(rng, y, extent):
+def _stipple(rng: Generator, y: Array, extent: float) -> Array:
     """Scattered fine granules of a squamous cell's cytoplasm."""
     dots = f.texture(rng, y.shape, 0.8)
     return -0.10 * np.clip(dots - 1.5, 0, 1.2)
 
 
-def _fold(rng, y, x, vertices):
+def _fold(rng: Generator, y: Array, x: Array, vertices: Array) -> Array:
     """A crease across the sheet: a dark line with a bright one beside it."""
     a, b = vertices[rng.choice(len(vertices), 2, replace=False)]
     start = a * rng.uniform(0.6, 0.95)

@@ -1,16 +1,20 @@
 """What a micrograph shows besides the objects: uneven light, dust, bacteria, debris, fibres."""
 
 import numpy as np
+from numpy.random import Generator
 from scipy import ndimage
+
+from frcnn.arrays import Array
 
 from . import fields as f
 
 
-def illumination(rng, size):
+def illumination(rng: Generator, size: int) -> Array:
     """Background, float32 [size, size, 3] in 0..255: a pale grey with a tint, lit unevenly."""
     level = rng.uniform(118, 182)
-    tint = [(0.99, 1.02, 0.97), (1.01, 1.01, 0.94), (1.02, 0.985, 1.01)][rng.integers(3)]
-    tint = np.asarray(tint, np.float32) + rng.normal(0, 0.008, 3).astype(np.float32)
+    tints = [(0.99, 1.02, 0.97), (1.01, 1.01, 0.94), (1.02, 0.985, 1.01)]
+    tint = np.asarray(tints[rng.integers(3)], np.float32)
+    tint = tint + rng.normal(0, 0.008, 3).astype(np.float32)
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     y, x = np.meshgrid(axis, axis, indexing="ij")
     tilt, corner = rng.uniform(-0.07, 0.07, 2), rng.uniform(0.02, 0.10)
@@ -22,7 +26,7 @@ def illumination(rng, size):
     return level * (light + haze)[..., None] * tint
 
 
-def clutter(rng, size):
+def clutter(rng: Generator, size: int) -> Array:
     """Contrast of everything that is not annotated, float32 [size, size]."""
     scale = size / 384
     canvas = np.zeros((size, size), np.float32)
@@ -42,7 +46,7 @@ def clutter(rng, size):
     return canvas
 
 
-def stamp(canvas, patch, centre):
+def stamp(canvas: Array, patch: Array, centre: Array) -> None:
     """Add a patch to the canvas round a centre (y, x); what sticks out is cut off."""
     half = patch.shape[0] // 2
     y, x = int(centre[0]) - half, int(centre[1]) - half
@@ -52,11 +56,11 @@ def stamp(canvas, patch, centre):
         canvas[rows, cols] += patch[rows.start - y:rows.stop - y, cols.start - x:cols.stop - x]
 
 
-def _anywhere(rng, canvas):
+def _anywhere(rng: Generator, canvas: Array) -> Array:
     return rng.uniform(0, canvas.shape[0], 2)
 
 
-def _blob(rng, canvas, scale):
+def _blob(rng: Generator, canvas: Array, scale: float) -> None:
     """Something far out of focus."""
     sigma = rng.uniform(6, 16) * scale
     y, x = f.rotate(*f.grid(5 * sigma), rng.uniform(0, np.pi))
@@ -65,7 +69,7 @@ def _blob(rng, canvas, scale):
           _anywhere(rng, canvas))
 
 
-def _bubble_edge(rng, canvas):
+def _bubble_edge(rng: Generator, canvas: Array) -> None:
     """The soft rim of an air bubble much larger than any object."""
     size = canvas.shape[0]
     y, x = np.meshgrid(np.arange(size), np.arange(size), indexing="ij")
@@ -75,7 +79,7 @@ def _bubble_edge(rng, canvas):
     canvas += 0.09 * f.bump(distance, width) - 0.07 * f.bump(distance + 1.8 * width, width)
 
 
-def _fibre(rng, canvas, scale):
+def _fibre(rng: Generator, canvas: Array, scale: float) -> None:
     """A stray thread: long, thin, often blurred."""
     length = rng.uniform(40, 130) * scale
     turn = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.25, 12))
@@ -88,7 +92,7 @@ def _fibre(rng, canvas, scale):
     stamp(canvas, ndimage.gaussian_filter(patch, rng.uniform(0.6, 3)), _anywhere(rng, canvas))
 
 
-def _bacterium(rng, canvas, scale):
+def _bacterium(rng: Generator, canvas: Array, scale: float) -> None:
     """A dot or a short rod."""
     y, x = f.grid(6 * scale, 3)
     length = rng.uniform(0, 2.4) * scale
@@ -99,7 +103,7 @@ def _bacterium(rng, canvas, scale):
     stamp(canvas, patch + 0.06 * f.bump(distance - 2.2 * scale, scale), _anywhere(rng, canvas))
 
 
-def _droplet(rng, canvas, scale):
+def _droplet(rng: Generator, canvas: Array, scale: float) -> None:
     """A tiny oil droplet: a bright spot in a dark ring."""
     radius = rng.uniform(1.6, 3.2) * scale
     y, x = f.grid(2 * radius, 4)
@@ -108,7 +112,7 @@ def _droplet(rng, canvas, scale):
     stamp(canvas, ndimage.gaussian_filter(patch, rng.uniform(0.3, 0.9)), _anywhere(rng, canvas))
 
 
-def _debris(rng, canvas, scale):
+def _debris(rng: Generator, canvas: Array, scale: float) -> None:
     """A small heap of amorphous grains."""
     extent = rng.uniform(6, 14) * scale
     y, x = f.grid(extent, 3)

@@ -1,30 +1,37 @@
-"""Shapes as signed distance fields, and what light makes of them.
+"""Shapes as signed distance fields, and their optical contrast.
 
 A field is a float32 array [n, n] over a square patch. Distances are in pixels, negative inside, so
 every edge is anti-aliased by construction. Contrast is relative to the background: -0.2 is a fifth
 darker, +0.2 a fifth brighter.
 """
 
+from collections.abc import Iterable
 from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.random import Generator
 from scipy import ndimage
 
+from frcnn.arrays import Array
 
-def grid(extent, margin=7.0):
+Harmonic: TypeAlias = tuple[int, float, float]  # (k, amplitude, phase), see `star`
+
+
+def grid(extent: float, margin: float = 7.0) -> tuple[Array, Array]:
     """Coordinates (y, x), float32 [n, n] each, of a patch that holds a shape `extent` px long."""
     half = int(np.ceil(extent / 2 + margin))
     axis = np.arange(-half, half + 1, dtype=np.float32)
     return np.meshgrid(axis, axis, indexing="ij")
 
 
-def rotate(y, x, angle):
+def rotate(y: Any, x: Any, angle: float) -> tuple[Any, Any]:
     """Coordinates in a frame turned by `angle` radians."""
     c, s = np.cos(angle), np.sin(angle)
     return c * y - s * x, s * y + c * x
 
 
-def ellipse(y, x, ry, rx):
+def ellipse(y: Array, x: Array, ry: float, rx: float) -> Array:
     """Signed distance, first order, to an ellipse of radii ry, rx round the origin."""
     k1 = np.hypot(y / ry, x / rx)
     k2 = np.hypot(y / ry**2, x / rx**2)
@@ -33,7 +40,7 @@ def ellipse(y, x, ry, rx):
     return np.where(k1 > 1e-3, k1 * (k1 - 1) / inner, -min(ry, rx)).astype(np.float32)
 
 
-def star(y, x, radius, harmonics):
+def star(y: Array, x: Array, radius: float, harmonics: Iterable[Harmonic]) -> Array:
     """Signed distance, first order, to r = radius * (1 + sum a cos(k theta + phase)).
 
     harmonics: iterable of (k, amplitude, phase).
@@ -47,7 +54,7 @@ def star(y, x, radius, harmonics):
     return (np.hypot(y, x) - radius * wave) / np.sqrt(1 + (slope / wave) ** 2)
 
 
-def wobble(rng, amplitude, first=2, last=5):
+def wobble(rng: Generator, amplitude: float, first: int = 2, last: int = 5) -> list[Harmonic]:
     """Random low harmonics for `star`, weaker the finer they are."""
     return [
         (k, amplitude * rng.uniform(0.3, 1) * first / k, rng.uniform(0, 2 * np.pi))
@@ -55,7 +62,7 @@ def wobble(rng, amplitude, first=2, last=5):
     ]
 
 
-def segment(y, x, start, end):
+def segment(y: Array, x: Array, start: Array, end: Array) -> tuple[Array, Array, Array]:
     """Distance to a segment, the position along it (0..1) and the side (signed distance)."""
     (ay, ax), (by, bx) = start, end
     dy, dx = by - ay, bx - ax
@@ -65,7 +72,7 @@ def segment(y, x, start, end):
     return np.hypot(y - ay - t * dy, x - ax - t * dx), t, side
 
 
-def polygon(y, x, vertices):
+def polygon(y: Array, x: Array, vertices: Array) -> Array:
     """Exact signed distance to a simple polygon; vertices [n, 2] as (y, x)."""
     distance = np.full(y.shape, np.inf, np.float32)
     inside = np.zeros(y.shape, bool)
@@ -78,7 +85,7 @@ def polygon(y, x, vertices):
     return np.where(inside, -distance, distance)
 
 
-def polyline(y, x, points):
+def polyline(y: Array, x: Array, points: Array) -> tuple[Array, Array, Array]:
     """Distance to an open curve, position along it in pixels, and side (signed distance)."""
     best = np.full(y.shape, np.inf, np.float32)
     along = np.zeros(y.shape, np.float32)
@@ -95,7 +102,7 @@ def polyline(y, x, points):
     return best, along, side
 
 
-def rounded(vertices, times=2, cut=0.25):
+def rounded(vertices: Array, times: int = 2, cut: float = 0.25) -> Array:
     """Corners cut (Chaikin 1974), so that a polygon turns into a smooth outline.
 
     cut: share of a side that each of its corners loses; 0.25 gives the smoothest curve.
@@ -107,30 +114,30 @@ def rounded(vertices, times=2, cut=0.25):
     return vertices
 
 
-def cover(distance, softness=0.7):
+def cover(distance: Array, softness: float = 0.7) -> Array:
     """Share of each pixel inside the shape, 0..1."""
     return np.clip(0.5 - distance / (2 * softness), 0, 1)
 
 
-def bump(distance, width):
+def bump(distance: Array, width: float | Array) -> Array:
     """A bell over distance: 1 on the line, near 0 beyond twice the width."""
     return np.exp(-((distance / width) ** 2))
 
 
-def rim(distance, width, dark, halo):
+def rim(distance: Array, width: float, dark: float, halo: float) -> Array:
     """The refraction edge of a cell in bright field: dark line inside, bright line outside."""
     return halo * bump(distance - 0.9 * width, 0.7 * width) - dark * bump(
         distance + 0.5 * width, 0.75 * width
     )
 
 
-def texture(rng, shape, sigma):
+def texture(rng: Generator, shape: tuple[int, ...], sigma: float) -> Array:
     """Smooth noise of unit standard deviation with grains of about `sigma` pixels."""
     noise = ndimage.gaussian_filter(rng.standard_normal(shape).astype(np.float32), sigma)
     return noise / max(float(noise.std()), 1e-6)
 
 
-def relief(height, light):
+def relief(height: Array, light: Array) -> Array:
     """Shading of a height map (in pixels) under slightly oblique light; light is (y, x)."""
     gy, gx = np.gradient(height)
     return gy * light[0] + gx * light[1]

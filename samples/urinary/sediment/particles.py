@@ -1,11 +1,18 @@
 """Crystals, casts and yeasts. Painters as in `cells`."""
 
+from typing import TypeAlias
+
 import numpy as np
+from numpy.random import Generator
+
+from frcnn.arrays import Array
 
 from . import fields as f
 
+YeastCell: TypeAlias = tuple[Array, float, float, float]  # centre, angle, half length, half width
 
-def crystal(rng, extent, light):
+
+def crystal(rng: Generator, extent: float, light: Array) -> tuple[Array, Array]:
     """Sharp straight facets: envelope, coffin lid, plate or a sheaf of needles."""
     kind = rng.choice(["envelope", "coffin", "plate", "needles"], p=[0.36, 0.26, 0.2, 0.18])
     if kind == "needles":
@@ -32,7 +39,8 @@ def crystal(rng, extent, light):
     return _facets(rng, y, x, outer, inner, light)
 
 
-def _facets(rng, y, x, outer, inner, light):
+def _facets(rng: Generator, y: Array, x: Array, outer: Array, inner: Array,
+            light: Array) -> tuple[Array, Array]:
     """A faceted solid seen from above: sloping faces between the outer and the inner polygon."""
     distance = f.polygon(y, x, outer)
     body = np.full(y.shape, rng.uniform(0.10, 0.2), np.float32)
@@ -51,7 +59,7 @@ def _facets(rng, y, x, outer, inner, light):
     return contrast, distance < 0
 
 
-def _needles(rng, extent):
+def _needles(rng: Generator, extent: float) -> tuple[Array, Array]:
     """A sheaf of thin, pointed, bright-cored needles through one middle."""
     y, x = f.grid(extent)
     spread = rng.uniform(0.25, 1.0)
@@ -71,7 +79,7 @@ def _needles(rng, extent):
     return contrast, mask
 
 
-def _bent_line(rng, length, bend, points=14):
+def _bent_line(rng: Generator, length: float, bend: float, points: int = 14) -> Array:
     """Points along an arc of `length` that turns by `bend` radians, about the origin."""
     turn = rng.uniform(0, 2 * np.pi) + np.linspace(-bend / 2, bend / 2, points - 1)
     steps = np.stack([np.sin(turn), np.cos(turn)], axis=1) * length / (points - 1)
@@ -79,7 +87,7 @@ def _bent_line(rng, length, bend, points=14):
     return line - (line.max(0) + line.min(0)) / 2
 
 
-def cast(rng, extent, light):
+def cast(rng: Generator, extent: float, light: Array) -> tuple[Array, Array]:
     """Cylinder with parallel sides and rounded ends: hyaline, granular or waxy."""
     y, x = f.grid(extent)
     width = max(extent * rng.uniform(0.2, 0.34), min(17, 0.4 * extent))
@@ -103,13 +111,13 @@ def cast(rng, extent, light):
     return f.rim(distance, 1.5, dark, 0.11) + inside * body, distance < 0
 
 
-def _strands(rng, side, width):
+def _strands(rng: Generator, side: Array, width: float) -> Array:
     """Faint threads along a hyaline cast: a random profile across it."""
     profile = f.texture(rng, (64,), 1.2)
     return np.interp(side / width, np.linspace(-0.5, 0.5, 64), profile)
 
 
-def _cracks(rng, along, side, width):
+def _cracks(rng: Generator, along: Array, side: Array, width: float) -> Array:
     """Notches that run into a waxy cast from either side."""
     cracks = np.zeros(along.shape, np.float32)
     at = width * rng.uniform(0.1, 0.5)
@@ -121,7 +129,8 @@ def _cracks(rng, along, side, width):
     return cracks
 
 
-def _yeast_cell(y, x, centre, angle, half_length, half_width):
+def _yeast_cell(y: Array, x: Array, centre: Array, angle: float, half_length: float,
+                half_width: float) -> tuple[Array, Array]:
     """One refractile oval: bright inside, dark sharp outline. Returns distance and contrast."""
     v, u = f.rotate(y - centre[0], x - centre[1], angle)
     distance = f.ellipse(v, u, half_width, half_length)
@@ -129,7 +138,7 @@ def _yeast_cell(y, x, centre, angle, half_length, half_width):
     return distance, f.cover(distance) * 0.30 * f.bump(depth, 0.62)
 
 
-def yeast(rng, extent, light):
+def yeast(rng: Generator, extent: float, light: Array) -> tuple[Array, Array]:
     """Budding ovals, or a pseudohypha: a jointed thread of long cells with buds."""
     y, x = f.grid(extent)
     cells = _pseudohypha(rng) if rng.random() < 0.45 else _buds(rng)
@@ -153,7 +162,7 @@ def yeast(rng, extent, light):
     return contrast + 0.12 * f.bump(nearest - 1.6, 1.0), nearest < 0
 
 
-def _buds(rng):
+def _buds(rng: Generator) -> list[YeastCell]:
     """(centre, angle, half length, half width) of a mother cell and one to three buds."""
     angle = rng.uniform(0, 2 * np.pi)
     cells = [(np.zeros(2), angle, 1.0, rng.uniform(0.68, 0.85))]
@@ -167,7 +176,7 @@ def _buds(rng):
     return cells
 
 
-def _pseudohypha(rng):
+def _pseudohypha(rng: Generator) -> list[YeastCell]:
     """(centre, angle, half length, half width) of a jointed thread with one or two buds."""
     heading, at, cells = rng.uniform(0, 2 * np.pi), np.zeros(2), []
     for _ in range(int(rng.integers(2, 5))):

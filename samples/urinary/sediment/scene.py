@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random import Generator
 from scipy import ndimage
+
+from frcnn.arrays import Array, ArrayLike, Boxes, ClassIds, Image
 
 from . import cells, particles
 from .clutter import clutter, illumination
 
 # In the order of the class ids 1..7: the painter and the range of lengths in pixels at 384 px.
-# The ranges overlap on purpose: size must not give the class away.
+# The ranges overlap on purpose: size must not identify the class.
 CLASSES = {
     "cast": (particles.cast, (44, 120)),
     "cryst": (particles.crystal, (22, 84)),
@@ -33,12 +36,13 @@ class Sprite:
     """One drawn object: its contrast and its body on a patch, cut to what is visible."""
 
     class_id: int
-    contrast: np.ndarray  # float32 [h, w], relative to the background
-    mask: np.ndarray  # bool [h, w], the body
-    veil: np.ndarray  # float32 [h, w], how much of what lies beneath is dimmed
+    contrast: Array  # float32 [h, w], relative to the background
+    mask: Array  # bool [h, w], the body
+    veil: Array  # float32 [h, w], how much of what lies beneath is dimmed
 
 
-def draw_object(rng, class_id, extent, light=(0.5, 0.5), blur=0.6):
+def draw_object(rng: Generator, class_id: int, extent: float, light: ArrayLike = (0.5, 0.5),
+                blur: float = 0.6) -> Sprite:
     """Draw one object of a class (1..7), `extent` pixels long, as a Sprite.
 
     blur: standard deviation in pixels of its own defocus. The sprite's patch is cut to the
@@ -59,13 +63,15 @@ def draw_object(rng, class_id, extent, light=(0.5, 0.5), blur=0.6):
 class Scene:
     """Objects on a square picture, and which pixels each of them still shows."""
 
-    def __init__(self, size):
+    def __init__(self, size: int) -> None:
         self.size = size
         self.contrast = np.zeros((size, size), np.float32)
-        self.class_ids, self.boxes, self.areas = [], [], []
-        self.shown = []  # bool [size, size]: each object's body less what lies on it
+        self.class_ids: list[int] = []
+        self.boxes: list[tuple[int, int, int, int]] = []
+        self.areas: list[int] = []
+        self.shown: list[Array] = []  # bool [size, size]: each object's body less what lies on it
 
-    def place(self, sprite, top, left, overlap):
+    def place(self, sprite: Sprite, top: int, left: int, overlap: str) -> bool:
         """Lay a sprite down with its corner at (top, left); False where it does not fit.
 
         overlap: whether it must ("touch") or must not ("free") lie on another object.
@@ -106,7 +112,8 @@ class Scene:
         return True
 
 
-def _tight(sprite, part, top, left):
+def _tight(sprite: Sprite, part: tuple[slice, slice], top: int,
+           left: int) -> tuple[int, int, int, int]:
     """Box (y1, x1, y2, x2) of what a sprite shows inside the picture."""
     seen = (sprite.contrast[part] != 0) | sprite.mask[part]
     rows, cols = np.flatnonzero(seen.any(1)), np.flatnonzero(seen.any(0))
@@ -114,7 +121,7 @@ def _tight(sprite, part, top, left):
     return y + rows[0], x + cols[0], y + rows[-1] + 1, x + cols[-1] + 1
 
 
-def draw_micrograph(rng, size=384):
+def draw_micrograph(rng: Generator, size: int = 384) -> tuple[Image, Boxes, ClassIds]:
     """Draw one synthetic micrograph of urine sediment.
 
     rng: numpy Generator; the picture depends on nothing else.
@@ -132,7 +139,7 @@ def draw_micrograph(rng, size=384):
     return image, np.asarray(scene.boxes, np.float32), np.asarray(scene.class_ids, np.int32)
 
 
-def _populate(rng, size):
+def _populate(rng: Generator, size: int) -> Scene:
     """A scene with a specimen's own mixture of classes, magnification and crowding."""
     scene = Scene(size)
     scale = size / 384 * rng.uniform(0.85, 1.2)
@@ -157,7 +164,7 @@ def _populate(rng, size):
     return scene
 
 
-def _try(rng, scene, sprite, overlap, attempts=25):
+def _try(rng: Generator, scene: Scene, sprite: Sprite, overlap: str, attempts: int = 25) -> bool:
     """Look for a spot; beside another object for "touch", anywhere for "free"."""
     h, w = sprite.mask.shape
     room = np.array([scene.size - h, scene.size - w])
@@ -177,7 +184,7 @@ def _try(rng, scene, sprite, overlap, attempts=25):
     return False
 
 
-def _photograph(rng, scene):
+def _photograph(rng: Generator, scene: Scene) -> Image:
     """Light, optics and sensor: from contrast to uint8 RGB."""
     size = scene.size
     scale = size / 384
