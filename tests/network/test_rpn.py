@@ -59,7 +59,7 @@ def test_half_precision_inside_single_outside():
 def anchors_of(config, image_shape, level_shapes):
     image = np.zeros((1, *image_shape, 3), np.float32)
     levels = [np.zeros((1, *shape, 2), np.float32) for shape in level_shapes]
-    return Anchors(config), [image, *levels]
+    return Anchors.from_settings(config), [image, *levels]
 
 
 @pytest.mark.parametrize("case", ["anchors0", "anchors1", "anchors2"])
