@@ -50,13 +50,14 @@ class Detector(keras.Model):
         Raises:
             ValueError: the model has no loss settings.
         """
+        settings = self._settings()
         values = self.loss_values(x, y_pred)
         for mean, name in zip(self.loss_means, LOSS_NAMES):
             mean.update_state(values[name])
         penalty = self.regularization()
         if optimizer_adds_decay(getattr(self, "optimizer", None)):
             penalty = ops.stop_gradient(penalty)  # reported, but not trained twice
-        return self._settings().total(values) + penalty
+        return settings.total(values) + penalty
 
     def regularization(self) -> Tensor:
         """The L2 penalty of the trained weights, a scalar."""

@@ -1,6 +1,7 @@
 """The feature pyramid: P2 to P6 from the backbone's C2 to C5."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers, ops
@@ -58,3 +59,6 @@ class Doubling(layers.Layer):
         batch, height, width, channels = input_shape
         height, width = (None if side is None else 2 * side for side in (height, width))
         return (batch, height, width, channels)
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(super().get_config())  # Keras's own is only for layers that define one

@@ -75,8 +75,8 @@ class BatchNorm(keras.layers.BatchNormalization):
             if the layer does.
         momentum: of the stored statistics. Lower than Keras's 0.99, since a run on a few hundred
             images takes too few steps for that to forget its initial values.
-        joined: whether the layer is to be joined with the Conv2D that produces its input, when a
-            graph is built from it; set by `get_config` for layers that `conv_norm` has joined.
+        joined: whether the layer is to be joined with the Conv2D whose output it reads, when a
+            graph is built; `get_config` sets it for layers that `conv_norm` has joined.
 
     Call: `x`, and `is_row` bool `[B, N]` for rows: others do not count in the batch's statistics.
     """
@@ -134,7 +134,8 @@ class BatchNorm(keras.layers.BatchNormalization):
         return y
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "train_bn": self.train_bn, "joined": self.is_joined}
+        return {**super().get_config(), "train_bn": self.train_bn,
+                "joined": self._joins or self.is_joined}
 
 
 def producer(tensor: Tensor) -> keras.Operation | None:
@@ -203,3 +204,6 @@ class NormBoxes(layers.Layer):
     def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]
                              ) -> tuple[int | None, ...]:
         return input_shape[0]
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(super().get_config())  # Keras's own is only for layers that define one

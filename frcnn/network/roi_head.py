@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers, ops
@@ -24,6 +25,9 @@ class RowMask(layers.Layer):
 
     def compute_output_spec(self, inputs: Tensor) -> Tensor:
         return keras.KerasTensor(inputs.shape[:2], "bool")
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(super().get_config())  # Keras's own is only for layers that define one
 
 
 def fpn_classifier_graph(rois: Tensor, feature_maps: Sequence[Tensor], image_shape: Shape | None,

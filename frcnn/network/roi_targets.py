@@ -65,6 +65,13 @@ class DetectionTargetLayer(keras.layers.Layer):
                 "positive_ratio": self.positive_ratio, "bbox_std_dev": self.bbox_std_dev,
                 "append_gt": self.append_gt}
 
+    def save_own_variables(self, store: Any) -> None:
+        """Stores the state of the sampling, so that a loaded model draws what this one would."""
+        store["seed_state"] = ops.convert_to_numpy(self.seed_generator.state)
+
+    def load_own_variables(self, store: Any) -> None:
+        self.seed_generator.state.assign(store["seed_state"])
+
 
 def detection_targets_graph(proposals: Tensor, gt_class_ids: Tensor, gt_boxes: Tensor,
                             config: Config, seed: Any = None) -> tuple[Tensor, ...]:

@@ -9,6 +9,7 @@ from frcnn.network import ops as frcnn_ops
 from frcnn.network.losses import is_decayed
 
 
+@keras.saving.register_keras_serializable(package="frcnn")
 class DecayingSGD(keras.optimizers.SGD):
     """SGD whose gradients take in that of `decay · mean(weight²)`, for each decayed weight.
 

@@ -12,6 +12,7 @@ WARMUP_SHARE, MOST_WARMUP_STEPS = 0.1, 500
 STEP_AT, STEP_FACTOR = 0.8, 0.1
 
 
+@keras.saving.register_keras_serializable(package="frcnn")
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate that rises linearly at first, and falls at the end.
 

@@ -6,14 +6,14 @@ of the corner pixels, so the normalized box is `(box - (0, 0, 1, 1)) / (h-1, w-1
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from keras import ops
 
-from frcnn.arrays import Tensor
+from frcnn.arrays import Array, Tensor
 
 # (height, width, …): numbers, or tensors that broadcast against the boxes without their last axis.
-Sides = Sequence[Any]
+Sides: TypeAlias = Sequence[Any] | Array
 
 
 def norm_boxes_graph(boxes: Tensor, shape: Sides) -> Tensor:
