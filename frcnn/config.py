@@ -19,6 +19,10 @@ RESIZE_MODES = ("none", "square", "pad64", "fit64", "crop")
 # The modes in which all molded images of training are squares, and the setting with their side.
 SQUARE_MODES = {"square": "IMAGE_MAX_DIM", "crop": "IMAGE_MIN_DIM"}
 LOSS_NAMES = ("rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss")
+# The parts of the image meta vector, in order, and how many numbers each has; one flag for each
+# class follows them.
+IMAGE_META_PARTS = {"image_id": 1, "original_image_shape": 3, "image_shape": 3, "window": 4,
+                    "scale": 1}
 # Of the reference's mask head and of its older releases: accepted in a subclass, without effect.
 IGNORED_SETTINGS = ("USE_MINI_MASK", "MINI_MASK_SHAPE", "MASK_POOL_SIZE", "MASK_SHAPE",
                     "IMAGE_PADDING")  # fmt: skip
@@ -124,8 +128,7 @@ class Config(Settings):
     @property
     def IMAGE_META_SIZE(self) -> int:
         """Length of the vector with an image's meta data."""
-        # id, original shape, molded shape, window, scale, one flag for each class
-        return 1 + 3 + 3 + 4 + 1 + self.NUM_CLASSES
+        return sum(IMAGE_META_PARTS.values()) + self.NUM_CLASSES
 
     # --- checks -----------------------------------------------------------------------------
 

@@ -3,6 +3,20 @@
 import numpy as np
 
 from frcnn.arrays import Array, ImageMeta, IntArray, Shape, Window
+from frcnn.config import IMAGE_META_PARTS
+
+
+def _places() -> dict[str, int | slice]:
+    places: dict[str, int | slice] = {}
+    start = 0
+    for name, size in IMAGE_META_PARTS.items():
+        places[name] = start if size == 1 else slice(start, start + size)
+        start += size
+    return {**places, "active_class_ids": slice(start, None)}
+
+
+# Where each part is in the vector: an index for a single number, else a slice.
+META_PLACES = _places()
 
 
 def compose_image_meta(image_id: int, original_image_shape: Shape, image_shape: Shape,
@@ -20,8 +34,10 @@ def compose_image_meta(image_id: int, original_image_shape: Shape, image_shape: 
     Returns:
         `[12 + NUM_CLASSES]` float64.
     """
-    return np.array([image_id, *original_image_shape, *image_shape, *window, scale,
-                     *active_class_ids], np.float64)
+    parts = {"image_id": image_id, "original_image_shape": original_image_shape,
+             "image_shape": image_shape, "window": window, "scale": scale,
+             "active_class_ids": active_class_ids}
+    return np.concatenate([np.ravel(parts[name]) for name in META_PLACES]).astype(np.float64)
 
 
 def parse_image_meta(meta: ImageMeta) -> dict[str, Array]:
@@ -36,11 +52,5 @@ def parse_image_meta(meta: ImageMeta) -> dict[str, Array]:
         `[B]` float32.
     """
     meta = np.asarray(meta)
-    return {
-        "image_id": meta[:, 0].astype(np.int32),
-        "original_image_shape": meta[:, 1:4].astype(np.int32),
-        "image_shape": meta[:, 4:7].astype(np.int32),
-        "window": meta[:, 7:11].astype(np.int32),
-        "scale": meta[:, 11].astype(np.float32),
-        "active_class_ids": meta[:, 12:].astype(np.int32),
-    }
+    return {name: meta[:, place].astype(np.float32 if name == "scale" else np.int32)
+            for name, place in META_PLACES.items()}

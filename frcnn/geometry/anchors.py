@@ -31,6 +31,31 @@ class AnchorSettings(Protocol):
     def RPN_ANCHOR_STRIDE(self) -> int: ...
 
 
+def cell_anchors(scales: ArrayLike, ratios: ArrayLike) -> FloatArray:
+    """The anchors of one cell, around the origin.
+
+    Args:
+        scales: side length of a square anchor in pixels, or several.
+        ratios: width / height, or several; the area does not depend on it.
+
+    Returns:
+        `[A, 4]` float64 pixels; A counts ratios, then scales, the last one fastest.
+    """
+    ratios, scales = np.meshgrid(np.asarray(ratios, np.float64), np.asarray(scales, np.float64),
+                                 indexing="ij")
+    half = 0.5 * np.stack([scales / np.sqrt(ratios), scales * np.sqrt(ratios)], axis=-1)
+    half = half.reshape(-1, 2)
+    return np.concatenate([-half, half], axis=1)
+
+
+def anchor_grid(shape: Sequence[Any], anchor_stride: int) -> tuple[Any, Any]:
+    """Rows and columns of the cells that have anchors, on a map of `shape` (height, width).
+
+    The sides may be numbers or integer tensors; the results are of the same kind.
+    """
+    return -(-shape[0] // anchor_stride), -(-shape[1] // anchor_stride)
+
+
 def generate_anchors(scales: ArrayLike, ratios: ArrayLike, shape: Shape, feature_stride: int,
                      anchor_stride: int) -> FloatArray:
     """Anchors of one feature map.
@@ -46,18 +71,13 @@ def generate_anchors(scales: ArrayLike, ratios: ArrayLike, shape: Shape, feature
         `[A, 4]` float64 pixels (y1, x1, y2, x2), for each row, column, ratio and scale, the last
         one fastest.
     """
-    ratios, scales = np.meshgrid(np.asarray(ratios, np.float64), np.asarray(scales, np.float64),
-                                 indexing="ij")
-    heights = (scales / np.sqrt(ratios)).ravel()
-    widths = (scales * np.sqrt(ratios)).ravel()
+    cell = cell_anchors(scales, ratios)
     rows = np.arange(0, shape[0], anchor_stride) * feature_stride
     columns = np.arange(0, shape[1], anchor_stride) * feature_stride
 
-    boxes = np.empty((len(rows), len(columns), len(heights), 4))
-    boxes[..., 0] = (rows[:, None] - 0.5 * heights)[:, None]
-    boxes[..., 1] = columns[:, None] - 0.5 * widths
-    boxes[..., 2] = (rows[:, None] + 0.5 * heights)[:, None]
-    boxes[..., 3] = columns[:, None] + 0.5 * widths
+    boxes = np.empty((len(rows), len(columns), *cell.shape))
+    boxes[..., 0::2] = (rows[:, None, None] + cell[:, 0::2])[:, None]
+    boxes[..., 1::2] = columns[:, None, None] + cell[:, 1::2]
     return boxes.reshape(-1, 4)
 
 
@@ -135,7 +155,7 @@ def anchor_levels(config: AnchorSettings, image_shape: Shape) -> list[tuple[int,
     The anchors of a level can be reshaped to `[rows, columns, anchors a cell, 4]`.
     """
     stride = config.RPN_ANCHOR_STRIDE
-    return [(-(-int(height) // stride), -(-int(width) // stride), len(config.RPN_ANCHOR_RATIOS))
+    return [(*anchor_grid((int(height), int(width)), stride), len(config.RPN_ANCHOR_RATIOS))
             for height, width in compute_backbone_shapes(config, image_shape)]
 
 

@@ -59,7 +59,7 @@ class CompiledDetector:
         with collection_paused():
             self._folded = FoldedModel(model, model.outputs[:1], [*model.inputs, anchors])
         inner = self._folded.model
-        self.model = Detector(inner.inputs, inner.outputs[0], config)
+        self.model = Detector(inner.inputs, inner.outputs[0])
         self._choose(jit_compile)
         self._run = frcnn_ops.compiled(self.model)
         # As tensors: copying the anchors to a GPU for each batch would take a noticeable part of

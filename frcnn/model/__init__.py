@@ -34,14 +34,10 @@ from frcnn.network.ops import (
     log2_graph,
     norm_boxes_graph,
     overlaps_graph,
+    parse_image_meta_graph,
     trim_zeros_graph,
 )
-from frcnn.network.postprocess import (
-    DetectionLayer,
-    detection_steps,
-    parse_image_meta_graph,
-    refine_detections,
-)
+from frcnn.network.postprocess import DetectionLayer, detection_steps, refine_detections
 from frcnn.network.proposals import ProposalLayer, proposal_steps
 from frcnn.network.resnet import resnet_graph
 from frcnn.network.roi_align import PyramidROIAlign

@@ -2,21 +2,26 @@
 `keras.applications`."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from keras import layers
 
+from frcnn.arrays import Tensor
 from frcnn.network.layers import BatchNorm, Conv2D, conv_norm
+from frcnn.network.precision import Policy
 
 DENSENET_BLOCKS = {"densenet121": (6, 12, 24, 16), "densenet169": (6, 12, 32, 32),
                    "densenet201": (6, 12, 48, 32)}
 GROWTH_RATE = 32
 DENSENET_EPSILON = 1.001e-5
-# Of ImageNet's pixels in 0 … 255, by RGB channel.
+# Of ImageNet's pixels from 0 to 255, by RGB channel.
 IMAGENET_STD_DEV = (58.395, 57.12, 57.375)
 
 
-def densenet_graph(input_image, architecture, stage5=True, train_bn=True, dtype=None):
+def densenet_graph(input_image: Tensor, architecture: str, stage5: bool = True,
+                   train_bn: bool = True, dtype: Policy = None) -> list[Tensor | None]:
     """DenseNet with growth rate 32 and compression 0.5.
 
     Source: Huang et al. 2017, table 1. Names, epsilon and numbers are `keras.applications`', and
@@ -27,10 +32,14 @@ def densenet_graph(input_image, architecture, stage5=True, train_bn=True, dtype=
         architecture: "densenet121", "densenet169" or "densenet201".
         stage5: whether C5 is built, else it is None.
         train_bn: see BatchNorm.
+        dtype: the layers' dtype policy.
 
     Returns:
         `[C1, C2, C3, C4, C5]`; C2 to C5 are the layers `pool2_relu`, `pool3_relu`, `pool4_relu`
         and `relu` at strides 4, 8, 16, 32.
+
+    Raises:
+        ValueError: there is no such architecture.
     """
     if architecture not in DENSENET_BLOCKS:
         raise ValueError(f"architecture is {architecture!r}; allowed are "
@@ -60,7 +69,9 @@ def densenet_graph(input_image, architecture, stage5=True, train_bn=True, dtype=
     return stages
 
 
-def _dense_layer(x, name, conv, norm, relu):
+def _dense_layer(x: Tensor, name: str, conv: Callable[..., Conv2D],
+                 norm: Callable[..., BatchNorm], relu: Callable[..., Any]) -> Tensor:
+    """A bottleneck of `GROWTH_RATE` channels, appended to its input's."""
     y = relu(name=f"{name}_0_relu")(norm(name=f"{name}_0_bn")(x))
     y = conv_norm(y, conv(4 * GROWTH_RATE, 1, name=f"{name}_1_conv"), norm(name=f"{name}_1_bn"))
     y = relu(name=f"{name}_1_relu")(y)
@@ -68,6 +79,7 @@ def _dense_layer(x, name, conv, norm, relu):
     return layers.Concatenate(dtype=y.dtype, name=f"{name}_concat")([x, y])
 
 
-def _input_scale(channels):
-    std_dev = IMAGENET_STD_DEV if channels == 3 else [np.mean(IMAGENET_STD_DEV)] * channels
+def _input_scale(channels: int) -> list[float]:
+    mean = float(np.mean(IMAGENET_STD_DEV))
+    std_dev = IMAGENET_STD_DEV if channels == 3 else [mean] * channels
     return [1.0 / value for value in std_dev]

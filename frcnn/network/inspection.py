@@ -1,24 +1,29 @@
-"""Looking into a detector: what a tensor inside it holds for an image."""
+"""The values of tensors inside a detector."""
 
 from collections import OrderedDict
+from collections.abc import Iterable
+from typing import Any
 
 import keras
 import numpy as np
 
+from frcnn.arrays import Array, ArrayLike, Tensor
 from frcnn.network.ops import portable_kernels
 
 
-def log(text, array=None):
+def log(text: str, array: ArrayLike | None = None) -> None:
     """Prints a text and, of an array, its shape, minimum, maximum and dtype."""
     if array is not None:
-        array = np.asarray(array)
-        low, high = (array.min(), array.max()) if array.size else ("", "")
-        text = f"{text:25} shape: {array.shape!s:20} min: {low:10.5f} max: {high:10.5f} " \
-            f"{array.dtype}" if array.size else f"{text:25} shape: {array.shape!s:20} {array.dtype}"
+        values = np.asarray(array)
+        text = f"{text:25} shape: {values.shape!s:20} "
+        if values.size:
+            text += f"min: {values.min():10.5f} max: {values.max():10.5f} "
+        text += f"{values.dtype}"
     print(text)
 
 
-def run_tensors(model, inputs, outputs):
+def run_tensors(model: keras.Model, inputs: Any,
+                outputs: Iterable[tuple[str, Tensor]]) -> "OrderedDict[str, Array]":
     """Evaluates tensors inside a functional model.
 
     Args:
@@ -27,21 +32,24 @@ def run_tensors(model, inputs, outputs):
         outputs: list of (name, symbolic tensor), as `model.get_layer(name).output`.
 
     Returns:
-        OrderedDict of NumPy arrays, by name; those of half precision as float32, since plots and
-        much of NumPy know no bfloat16.
+        OrderedDict of NumPy arrays, by name; half precision is converted to float32, since plots
+        and much of NumPy do not support bfloat16.
+
+    Raises:
+        ValueError: a tensor is None.
     """
-    outputs = OrderedDict(outputs)
-    for name, tensor in outputs.items():
+    tensors = OrderedDict(outputs)
+    for name, tensor in tensors.items():
         if tensor is None:
             raise ValueError(f"The tensor given for {name!r} is None; take one from "
                              "keras_model.get_layer(layer_name).output.")
-    inner = keras.Model(model.inputs, list(outputs.values()))
+    inner = keras.Model(model.inputs, list(tensors.values()))
     with portable_kernels(bool(inner.jit_compile)):
         results = inner.predict_on_batch(inputs)
     results = results if isinstance(results, (list, tuple)) else [results]
-    return OrderedDict(zip(outputs, map(_as_float32, results)))
+    return OrderedDict(zip(tensors, map(_as_float32, results)))
 
 
-def _as_float32(value):
-    value = np.asarray(value)
-    return value.astype(np.float32) if value.dtype.name in ("bfloat16", "float16") else value
+def _as_float32(value: ArrayLike) -> Array:
+    array = np.asarray(value)
+    return array.astype(np.float32) if array.dtype.name in ("bfloat16", "float16") else array

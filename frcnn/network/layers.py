@@ -1,14 +1,18 @@
-"""The layers that the network is made of: convolution, BatchNorm, and the head's convolution."""
+"""Convolution, BatchNorm, the head's convolution, and normalization of boxes, as Keras layers."""
 
 import math
 import weakref
+from collections.abc import Callable
+from typing import Any
 
 import keras
 from keras import layers, ops
 
+from frcnn.arrays import Tensor
 from frcnn.network import ops as frcnn_ops
 
 
+@keras.saving.register_keras_serializable(package="frcnn")
 class Conv2D(layers.Conv2D):
     """Keras's convolution, which `conv_norm` may join with the BatchNorm that follows it.
 
@@ -19,19 +23,31 @@ class Conv2D(layers.Conv2D):
     Args: as of `keras.layers.Conv2D`. Weights, their names and their shapes are Keras's.
     """
 
-    def __init__(self, *args, **kwargs):
-        # Kernel and scale meet in float32, before they are cast for the product.
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # Kernel and scale are multiplied in float32, before they are cast for the convolution.
         super().__init__(*args, **{"autocast": False, **kwargs})
-        self._norm_behind = None
+        self._norm_behind: weakref.ref[BatchNorm] | None = None
 
-    def join(self, norm):
-        """Makes this layer do the work of `norm`, which must read its output and nothing else."""
-        self._norm_behind = weakref.ref(norm)  # no sublayer, its weights are not this layer's
+    @property
+    def joined_norm(self) -> "BatchNorm | None":
+        """The BatchNorm that this layer is joined with."""
+        return None if self._norm_behind is None else self._norm_behind()
+
+    def join(self, norm: "BatchNorm") -> None:
+        """Makes this layer do the work of `norm`, which must be the only reader of its output.
+
+        Raises:
+            ValueError: the layer is joined with another BatchNorm.
+        """
+        if self.joined_norm not in (None, norm):
+            raise ValueError(f"The convolution {self.name!r} cannot be joined with {norm.name!r}: "
+                             f"it is already joined with {self.joined_norm.name!r}.")
+        self._norm_behind = weakref.ref(norm)  # not a sublayer: its weights stay its own
         norm.is_joined = True
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """`[B, H, W, C]` → `[B, h, w, filters]`, of the layer's compute dtype."""
-        norm = self._norm_behind and self._norm_behind()
+        norm = self.joined_norm
         kernel, bias = self.kernel, self.bias
         if norm is not None and norm.is_done_by_conv(training):
             scale, shift = norm.scale_and_shift()
@@ -43,12 +59,13 @@ class Conv2D(layers.Conv2D):
         return y if self.activation is None else self.activation(y)
 
 
-def conv_norm(x, conv, norm):
+def conv_norm(x: Tensor, conv: Conv2D, norm: "BatchNorm") -> Tensor:
     """A convolution and the BatchNorm behind it, joined: `[B, H, W, C]` → `[B, h, w, filters]`."""
     conv.join(norm)
     return norm(conv(x))
 
 
+@keras.saving.register_keras_serializable(package="frcnn")
 class BatchNorm(keras.layers.BatchNormalization):
     """Batch normalization of feature maps `[B, H, W, C]` or rows `[B, N, C]`.
 
@@ -57,17 +74,28 @@ class BatchNorm(keras.layers.BatchNormalization):
             them. False: the stored statistics are used always, while gamma and beta still train
             if the layer does.
         momentum: of the stored statistics. Lower than Keras's 0.99, since a run on a few hundred
-            images takes too few steps for that to forget its start.
+            images takes too few steps for that to forget its initial values.
+        joined: whether the layer is to be joined with the Conv2D whose output it reads, when a
+            graph is built; `get_config` sets it for layers that `conv_norm` has joined.
 
     Call: `x`, and `is_row` bool `[B, N]` for rows: others do not count in the batch's statistics.
     """
 
-    def __init__(self, train_bn=False, momentum=0.9, **kwargs):
+    def __init__(self, train_bn: bool = False, momentum: float = 0.9, joined: bool = False,
+                 **kwargs: Any) -> None:
         super().__init__(momentum=momentum, **kwargs)
-        self.train_bn = train_bn
+        self.train_bn = bool(train_bn)
+        self._joins = bool(joined)
         self.is_joined = False  # a Conv2D does its work while it is frozen
 
-    def call(self, inputs, is_row=None, training=None):
+    def compute_output_spec(self, inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Keras's, for a symbolic call: there a stored or cloned graph is joined again."""
+        conv = producer(inputs)
+        if self._joins and not self.is_joined and isinstance(conv, Conv2D):
+            conv.join(self)
+        return super().compute_output_spec(inputs, *args, **kwargs)
+
+    def call(self, inputs: Tensor, is_row: Tensor = None, training: bool | None = None) -> Tensor:
         x = ops.cast(inputs, self.compute_dtype)
         if self.is_done_by_conv(training):
             return x
@@ -78,23 +106,23 @@ class BatchNorm(keras.layers.BatchNormalization):
             maps, gamma, beta, ops.cast(self.moving_mean, "float32"),
             ops.cast(self.moving_variance, "float32"), self.epsilon))
 
-    def is_done_by_conv(self, training):
+    def is_done_by_conv(self, training: bool | None) -> bool:
         """Whether the joined convolution scales and shifts already: in training, if frozen."""
         return self.is_joined and bool(training) and not (self.train_bn and self.trainable)
 
-    def scale_and_shift(self):
-        """Scale and shift `[C]`, float32, that a normalization by stored statistics comes to."""
+    def scale_and_shift(self) -> tuple[Tensor, Tensor]:
+        """The float32 scale and shift `[C]` equivalent to normalizing by stored statistics."""
         gamma, beta, mean, variance = (ops.cast(weight, "float32") for weight in (
             self.gamma, self.beta, self.moving_mean, self.moving_variance))
         scale = gamma / ops.sqrt(variance + self.epsilon)
         return scale, beta - mean * scale
 
-    def _normalize_batch(self, x, gamma, beta, is_row):
+    def _normalize_batch(self, x: Tensor, gamma: Tensor, beta: Tensor, is_row: Tensor) -> Tensor:
         if is_row is not None:
             return super().call(x, training=True, mask=is_row)
-        statistics = []
+        statistics: list[Tensor] = []
 
-        def normalize(maps):
+        def normalize(maps: Tensor) -> Tensor:
             y, *found = frcnn_ops.normalize_batch(maps, gamma, beta, self.epsilon)
             statistics.extend(found)
             return y
@@ -105,19 +133,27 @@ class BatchNorm(keras.layers.BatchNormalization):
             stored.assign(stored * self.momentum + found * (1.0 - self.momentum))
         return y
 
-    def get_config(self):
-        return {**super().get_config(), "train_bn": self.train_bn}
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "train_bn": self.train_bn,
+                "joined": self._joins or self.is_joined}
 
 
-def _as_maps(x, function):
+def producer(tensor: Tensor) -> keras.Operation | None:
+    """The layer or model whose output a symbolic tensor is; None for any other tensor."""
+    history = getattr(tensor, "_keras_history", None)
+    return None if history is None else history.operation
+
+
+def _as_maps(x: Tensor, function: Callable[[Tensor], Tensor]) -> Tensor:
     """Applies a function of `[B, H, W, C]` to x of that rank, or of `[B, N, C]`."""
     if len(x.shape) == 4:
         return function(x)
     return ops.squeeze(function(x[:, :, None, :]), axis=2)
 
 
+@keras.saving.register_keras_serializable(package="frcnn")
 class RoiConv(layers.Layer):
-    """A convolution that covers each RoI's patch whole, as one matrix product.
+    """A convolution whose kernel covers each RoI's patch entirely, as one matrix product.
 
     The kernel has a convolution's shape, so that the reference's checkpoints fit; as a product
     on flattened patches it takes half the time of the convolution.
@@ -129,23 +165,45 @@ class RoiConv(layers.Layer):
     Call: `[B, N, h, w, C]` → `[B, N, D]`. Weights: kernel `[h, w, C, D]`, bias `[D]`.
     """
 
-    def __init__(self, filters, kernel_initializer="glorot_uniform", **kwargs):
+    def __init__(self, filters: int, kernel_initializer: Any = "glorot_uniform",
+                 **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.filters, self.kernel_initializer = filters, kernel_initializer
+        self.filters = int(filters)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int, ...]) -> None:
         self.kernel = self.add_weight(name="kernel", shape=(*input_shape[2:], self.filters),
                                       initializer=self.kernel_initializer)
         self.bias = self.add_weight(name="bias", shape=(self.filters,), initializer="zeros")
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         flat = ops.reshape(inputs, (-1, inputs.shape[1], math.prod(self.kernel.shape[:3])))
         kernel = ops.reshape(self.kernel, (flat.shape[-1], self.filters))
         return ops.matmul(flat, kernel) + self.bias
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return (*input_shape[:2], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "filters": self.filters,
-                "kernel_initializer": self.kernel_initializer}
+                "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}
+
+
+@keras.saving.register_keras_serializable(package="frcnn")
+class NormBoxes(layers.Layer):
+    """`[boxes [B, N, 4] in pixels, image [B, H, W, C]]` → normalized boxes; zero rows stay zero."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float32", **kwargs})
+
+    def call(self, inputs: list[Tensor]) -> Tensor:
+        boxes, image = inputs
+        is_box = ops.any(ops.not_equal(boxes, 0), axis=-1, keepdims=True)
+        return ops.where(is_box, frcnn_ops.norm_boxes_graph(boxes, ops.shape(image)[1:3]), 0.0)
+
+    def compute_output_shape(self, input_shape: list[tuple[int | None, ...]]
+                             ) -> tuple[int | None, ...]:
+        return input_shape[0]
+
+    def get_config(self) -> dict[str, Any]:
+        return dict(super().get_config())  # Keras's own is only for layers that define one

@@ -1,69 +1,102 @@
 """DetectionLayer: from the head's scores and deltas to the final boxes."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
 
+from frcnn.arrays import Array, ArrayLike, FloatArray, Shape, Tensor
+from frcnn.config import Config
 from frcnn.network import ops as frcnn_ops
 
 
+@keras.saving.register_keras_serializable(package="frcnn")
 class DetectionLayer(keras.layers.Layer):
-    """Refines the RoIs by their best class, drops the unsure, suppresses within each class.
+    """Refines the RoIs by their best class, drops low scores, suppresses within each class.
 
     Args:
-        config: Config; `BBOX_STD_DEV` and the `DETECTION_*` settings are read.
+        config: Config whose `DETECTION_*` settings and `BBOX_STD_DEV` replace the four that follow.
+        max_instances: K, rows that come out.
+        min_confidence: lowest score that is kept.
+        nms_threshold: IoU above which the lower-scored box of a class is dropped.
+        bbox_std_dev: what the deltas were divided by, `[4]`.
 
     Call: `[rois [B, N, 4] normalized, probabilities [B, N, C], deltas [B, N, C, 4], image_meta
-    [B, META]]` → float32 `[B, DETECTION_MAX_INSTANCES, 6]`: y1, x1, y2, x2 in float pixels of the
-    molded image, class id, score; best first, zero rows after them.
+    [B, META]]` → float32 `[B, K, 6]`: y1, x1, y2, x2 in float pixels of the molded image, class id,
+    score; best first, zero rows after them.
     """
 
-    def __init__(self, config=None, **kwargs):
+    def __init__(self, config: Config | None = None, *,
+                 max_instances: int = Config.DETECTION_MAX_INSTANCES,
+                 min_confidence: float = Config.DETECTION_MIN_CONFIDENCE,
+                 nms_threshold: float = Config.DETECTION_NMS_THRESHOLD,
+                 bbox_std_dev: ArrayLike = Config.BBOX_STD_DEV,
+                 **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.config = config
+        if config is not None:
+            max_instances, min_confidence, nms_threshold, bbox_std_dev = (
+                config.DETECTION_MAX_INSTANCES, config.DETECTION_MIN_CONFIDENCE,
+                config.DETECTION_NMS_THRESHOLD, config.BBOX_STD_DEV)
+        self.max_instances, self.min_confidence = int(max_instances), float(min_confidence)
+        self.nms_threshold = float(nms_threshold)
+        self.bbox_std_dev = np.asarray(bbox_std_dev, float).tolist()
 
-    def call(self, inputs):
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
         rois, probabilities, deltas, image_meta = inputs
-        meta = parse_image_meta_graph(image_meta)
+        meta = frcnn_ops.parse_image_meta_graph(image_meta)
         shape = (meta["image_shape"][:, 0:1], meta["image_shape"][:, 1:2])
         window = frcnn_ops.norm_boxes_graph(meta["window"][:, None, :], shape)
-        steps = candidate_detections(rois, probabilities, deltas, window, self.config)
+        steps = candidate_detections(rois, probabilities, deltas, window, self.min_confidence,
+                                     self.bbox_std_dev)
         boxes, scores, class_ids = frcnn_ops.suppress(
-            steps["clipped"], steps["kept_scores"], self.config.DETECTION_NMS_THRESHOLD,
-            self.config.DETECTION_MAX_INSTANCES, steps["class_ids"], probabilities.shape[-1])
+            steps["clipped"], steps["kept_scores"], self.nms_threshold, self.max_instances,
+            steps["class_ids"], probabilities.shape[-1])
         boxes = frcnn_ops.denorm_boxes_exactly(boxes, shape)
         rows = ops.concatenate(
             [boxes, ops.cast(class_ids, "float32")[..., None], scores[..., None]], axis=-1)
         return ops.where(class_ids[..., None] > 0, rows, 0.0)
 
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0][0], self.config.DETECTION_MAX_INSTANCES, 6)
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return (input_shape[0][0], self.max_instances, 6)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "max_instances": self.max_instances,
+                "min_confidence": self.min_confidence, "nms_threshold": self.nms_threshold,
+                "bbox_std_dev": self.bbox_std_dev}
 
 
-def candidate_detections(rois, probabilities, deltas, window, config):
+def candidate_detections(rois: Tensor, probabilities: Tensor, deltas: Tensor, window: Tensor,
+                         min_confidence: float, bbox_std_dev: ArrayLike) -> dict[str, Tensor]:
     """The boxes that go into the last suppression, and the steps towards them.
 
     Args:
-        rois: `[B, N, 4]`; probabilities `[B, N, C]`; deltas `[B, N, C, 4]`.
+        rois: `[B, N, 4]` normalized.
+        probabilities: `[B, N, C]`.
+        deltas: `[B, N, C, 4]`, divided by `bbox_std_dev`.
         window: the image's part of the padded square, `[B, 1, 4]`; normalized like the RoIs.
+        min_confidence: lowest score that is kept.
+        bbox_std_dev: `[4]`.
 
     Returns:
         Dict of `class_ids` int32 `[B, N]` (arg-max), `scores` `[B, N]`, boxes `[B, N, 4]`
         `refined` and `clipped` to the window, and `kept_scores` `[B, N]`: −inf where a row is
-        background or below `DETECTION_MIN_CONFIDENCE`.
+        background or below `min_confidence`.
     """
     class_ids = ops.cast(ops.argmax(probabilities, axis=-1), "int32")
     scores = ops.max(probabilities, axis=-1)
     chosen = frcnn_ops.take_of_each(deltas, class_ids)
-    chosen = chosen * ops.convert_to_tensor(config.BBOX_STD_DEV, "float32")
+    chosen = chosen * ops.convert_to_tensor(bbox_std_dev, "float32")
     refined = frcnn_ops.apply_box_deltas_graph(rois, chosen)
     clipped = frcnn_ops.clip_boxes_graph(refined, window)
-    sure = ops.logical_and(class_ids > 0, scores >= config.DETECTION_MIN_CONFIDENCE)
+    is_kept = ops.logical_and(class_ids > 0, scores >= min_confidence)
     return {"class_ids": class_ids, "scores": scores, "refined": refined, "clipped": clipped,
-            "kept_scores": ops.where(sure, scores, -np.inf)}
+            "kept_scores": ops.where(is_kept, scores, -np.inf)}
 
 
-def detection_steps(rois, probs, deltas, window, config, image_shape=None):
+def detection_steps(rois: ArrayLike, probs: Array, deltas: ArrayLike, window: ArrayLike,
+                    config: Config, image_shape: Shape | None = None) -> dict[str, Array]:
     """Every step inside `mrcnn_detection`, for one image, as NumPy arrays; for inspection.
 
     Args: as `refine_detections`.
@@ -74,23 +107,29 @@ def detection_steps(rois, probs, deltas, window, config, image_shape=None):
         rows that suppression leaves, best first.
     """
     shape = config.IMAGE_SHAPE if image_shape is None else image_shape
-    window = frcnn_ops.norm_boxes_graph(ops.convert_to_tensor(window, "float32"), shape)
-    inputs = (ops.convert_to_tensor(x, "float32")[None] for x in (rois, probs, deltas))
-    steps = candidate_detections(*inputs, window[None, None], config)
+    inside = frcnn_ops.norm_boxes_graph(ops.convert_to_tensor(window, "float32"), shape)
+    boxes, probabilities, changes = (ops.convert_to_tensor(x, "float32")[None]
+                                     for x in (rois, probs, deltas))
+    tensors = candidate_detections(boxes, probabilities, changes, inside[None, None],
+                                   config.DETECTION_MIN_CONFIDENCE, config.BBOX_STD_DEV)
     keep, valid = frcnn_ops.nms_indices(
-        steps["clipped"], steps["kept_scores"], config.DETECTION_NMS_THRESHOLD,
-        config.DETECTION_MAX_INSTANCES, steps["class_ids"], probs.shape[-1])
-    steps = {name: ops.convert_to_numpy(value[0]) for name, value in steps.items()}
+        tensors["clipped"], tensors["kept_scores"], config.DETECTION_NMS_THRESHOLD,
+        config.DETECTION_MAX_INSTANCES, tensors["class_ids"], probs.shape[-1])
+    steps = {name: ops.convert_to_numpy(value[0]) for name, value in tensors.items()}
     steps["keep"] = ops.convert_to_numpy(keep[0])[ops.convert_to_numpy(valid[0])]
     return steps
 
 
-def refine_detections(rois, probs, deltas, window, config, image_shape=None):
+def refine_detections(rois: ArrayLike, probs: Array, deltas: ArrayLike, window: ArrayLike,
+                      config: Config, image_shape: Shape | None = None) -> FloatArray:
     """The final detections of one image, on the host.
 
     Args:
-        rois: `[N, 4]` normalized; probs `[N, C]`; deltas `[N, C, 4]` divided by the std-dev.
+        rois: `[N, 4]` normalized.
+        probs: `[N, C]`.
+        deltas: `[N, C, 4]` divided by `BBOX_STD_DEV`.
         window: `[4]`, pixels of the molded image: its part that is not padding.
+        config: Config; `BBOX_STD_DEV` and the `DETECTION_*` settings are read.
         image_shape: of the molded image; default `config.IMAGE_SHAPE`.
 
     Returns:
@@ -104,18 +143,3 @@ def refine_detections(rois, probs, deltas, window, config, image_shape=None):
         ops.convert_to_tensor(steps["clipped"][keep]), shape))
     columns = (boxes, steps["class_ids"][keep, None], steps["scores"][keep, None])
     return np.concatenate(columns, axis=1).astype(np.float32)
-
-
-def parse_image_meta_graph(meta):
-    """The parts of image_meta `[B, META]` by name, as slices of the tensor.
-
-    The keys are those of `frcnn.data.image_meta.parse_image_meta`; shapes and window are in pixels.
-    """
-    return {
-        "image_id": meta[:, 0],
-        "original_image_shape": meta[:, 1:4],
-        "image_shape": meta[:, 4:7],
-        "window": meta[:, 7:11],
-        "scale": meta[:, 11],
-        "active_class_ids": meta[:, 12:],
-    }

@@ -1,11 +1,18 @@
-"""ProposalLayer: from the RPN's scores and deltas to the boxes that the head looks at."""
+"""ProposalLayer: from the RPN's scores and deltas to the boxes that the head classifies."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from frcnn.arrays import Array, ArrayLike, Tensor
+from frcnn.config import Config
 from frcnn.network import ops as frcnn_ops
 
 
+@keras.saving.register_keras_serializable(package="frcnn")
 class ProposalLayer(keras.layers.Layer):
     """Chooses the best anchors, refines, clips and suppresses them.
 
@@ -14,45 +21,62 @@ class ProposalLayer(keras.layers.Layer):
     Args:
         proposal_count: rows that come out, zero-padded.
         nms_threshold: IoU above which the lower-scored box is dropped.
-        config: Config; `PRE_NMS_LIMIT` and `RPN_BBOX_STD_DEV` are read.
+        config: Config whose `PRE_NMS_LIMIT` and `RPN_BBOX_STD_DEV` replace the two that follow.
+        pre_nms_limit: how many of the best anchors are refined and suppressed.
+        bbox_std_dev: what the deltas were divided by, `[4]`.
 
     Call: `[scores [B, A, 2], deltas [B, A, 4], anchors [B, A, 4] or [1, A, 4] normalized]` →
     float32 `[B, proposal_count, 4]` normalized, best first.
     """
 
-    def __init__(self, proposal_count, nms_threshold, config=None, **kwargs):
+    def __init__(self, proposal_count: int, nms_threshold: float, config: Config | None = None, *,
+                 pre_nms_limit: int = Config.PRE_NMS_LIMIT,
+                 bbox_std_dev: ArrayLike = Config.RPN_BBOX_STD_DEV,
+                 **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.proposal_count = proposal_count
-        self.nms_threshold = nms_threshold
-        self.config = config
+        if config is not None:
+            pre_nms_limit, bbox_std_dev = config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV
+        self.proposal_count = int(proposal_count)
+        self.nms_threshold = float(nms_threshold)
+        self.pre_nms_limit = int(pre_nms_limit)
+        self.bbox_std_dev = np.asarray(bbox_std_dev, float).tolist()
 
-    def call(self, inputs):
-        steps = candidate_boxes(*inputs, self.config)
+    def call(self, inputs: Sequence[Tensor]) -> Tensor:
+        scores, deltas, anchors = inputs
+        steps = candidate_boxes(scores, deltas, anchors, self.pre_nms_limit, self.bbox_std_dev)
         boxes, _, _ = frcnn_ops.suppress(
             steps["clipped"], steps["scores"], self.nms_threshold, self.proposal_count)
         return ops.stop_gradient(boxes)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (input_shape[0][0], self.proposal_count, 4)
 
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "proposal_count": self.proposal_count,
+                "nms_threshold": self.nms_threshold, "pre_nms_limit": self.pre_nms_limit,
+                "bbox_std_dev": self.bbox_std_dev}
 
-def candidate_boxes(rpn_class, rpn_bbox, anchors, config):
+
+def candidate_boxes(rpn_class: Tensor, rpn_bbox: Tensor, anchors: Tensor, pre_nms_limit: int,
+                    bbox_std_dev: ArrayLike) -> dict[str, Tensor]:
     """The boxes that go into suppression, and the steps towards them.
 
     Args:
         rpn_class: `[B, A, 2]` probabilities (background, object).
-        rpn_bbox: `[B, A, 4]` deltas, divided by `RPN_BBOX_STD_DEV`.
-        anchors: `[B or 1, A, 4]` normalized.
+        rpn_bbox: `[B, A, 4]` deltas, divided by `bbox_std_dev`.
+        anchors: `[B or 1, A, 4]` normalized; those of the first image are used for all.
+        pre_nms_limit: K is at most that.
+        bbox_std_dev: `[4]`.
 
     Returns:
-        Dict with, for the `PRE_NMS_LIMIT` best anchors, best first: `indices` `[B, K]`, `scores`
-        `[B, K]`, and boxes `[B, K, 4]`: `anchors`, `refined` and `clipped` to the image.
+        Dict with, for the K best anchors, best first: `indices` `[B, K]`, `scores` `[B, K]`, and
+        boxes `[B, K, 4]`: `anchors`, `refined` and `clipped` to the image.
     """
     scores = ops.cast(rpn_class, "float32")[:, :, 1]
-    count = frcnn_ops.smaller(config.PRE_NMS_LIMIT, ops.shape(scores)[1])
+    count = frcnn_ops.smaller(pre_nms_limit, ops.shape(scores)[1])
     scores, indices = ops.top_k(scores, k=count)
     deltas = frcnn_ops.take_rows(ops.cast(rpn_bbox, "float32"), indices)
-    deltas = deltas * ops.convert_to_tensor(config.RPN_BBOX_STD_DEV, "float32")
+    deltas = deltas * ops.convert_to_tensor(bbox_std_dev, "float32")
     # All images share the anchors, so they are taken from one list.
     chosen = ops.take(anchors[0], indices, axis=0)
     refined = frcnn_ops.apply_box_deltas_graph(chosen, deltas)
@@ -61,11 +85,15 @@ def candidate_boxes(rpn_class, rpn_bbox, anchors, config):
             "clipped": clipped}
 
 
-def proposal_steps(rpn_class, rpn_bbox, anchors, config, proposal_count=None):
+def proposal_steps(rpn_class: ArrayLike, rpn_bbox: ArrayLike, anchors: ArrayLike, config: Config,
+                   proposal_count: int | None = None) -> dict[str, Array]:
     """Every step inside `ROI`, for one image, as NumPy arrays; for inspection.
 
     Args:
-        rpn_class `[A, 2]`, rpn_bbox `[A, 4]`, anchors `[A, 4]` normalized: one image's.
+        rpn_class: `[A, 2]` probabilities of one image.
+        rpn_bbox: `[A, 4]` deltas.
+        anchors: `[A, 4]` normalized.
+        config: Config; `PRE_NMS_LIMIT`, `RPN_BBOX_STD_DEV` and `RPN_NMS_THRESHOLD` are read.
         proposal_count: default `POST_NMS_ROIS_INFERENCE`.
 
     Returns:
@@ -73,12 +101,13 @@ def proposal_steps(rpn_class, rpn_bbox, anchors, config, proposal_count=None):
         them (without the batch axis), `keep` int32 `[N]`: the rows that suppression leaves, best
         first, and `proposals` float32 `[N, 4]` normalized, without padding.
     """
-    inputs = (ops.convert_to_tensor(x)[None] for x in (rpn_class, rpn_bbox, anchors))
-    steps = candidate_boxes(*inputs, config)
+    scores, deltas, boxes = (ops.convert_to_tensor(x)[None]
+                             for x in (rpn_class, rpn_bbox, anchors))
+    tensors = candidate_boxes(scores, deltas, boxes, config.PRE_NMS_LIMIT, config.RPN_BBOX_STD_DEV)
     count = proposal_count or config.POST_NMS_ROIS_INFERENCE
-    keep, valid = frcnn_ops.nms_indices(steps["clipped"], steps["scores"],
+    keep, valid = frcnn_ops.nms_indices(tensors["clipped"], tensors["scores"],
                                         config.RPN_NMS_THRESHOLD, count)
-    steps = {name: ops.convert_to_numpy(value[0]) for name, value in steps.items()}
+    steps = {name: ops.convert_to_numpy(value[0]) for name, value in tensors.items()}
     steps["keep"] = ops.convert_to_numpy(keep[0])[ops.convert_to_numpy(valid[0])]
     steps["proposals"] = steps["clipped"][steps["keep"]]
     return steps

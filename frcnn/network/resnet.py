@@ -1,15 +1,20 @@
 """ResNet-50 and ResNet-101 as the stages C1 to C5, with the reference's layer names."""
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 from keras import layers
 
+from frcnn.arrays import Tensor
 from frcnn.network.layers import BatchNorm, Conv2D, conv_norm
+from frcnn.network.precision import Policy
 
 RESNET_BLOCKS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
 
 
-def resnet_graph(input_image, architecture, stage5=False, train_bn=True, dtype=None):
+def resnet_graph(input_image: Tensor, architecture: str, stage5: bool = False,
+                 train_bn: bool = True, dtype: Policy = None) -> list[Tensor | None]:
     """ResNet with the stride of a stage on its first 1×1 convolution.
 
     Source: He et al. 2015, table 1; convolutions carry biases, as in the reference.
@@ -19,9 +24,13 @@ def resnet_graph(input_image, architecture, stage5=False, train_bn=True, dtype=N
         architecture: "resnet50" or "resnet101".
         stage5: whether C5 is built, else it is None.
         train_bn: see BatchNorm.
+        dtype: the layers' dtype policy.
 
     Returns:
         `[C1, C2, C3, C4, C5]` with 64, 256, 512, 1024, 2048 channels at strides 4, 4, 8, 16, 32.
+
+    Raises:
+        ValueError: there is no such architecture.
     """
     if architecture not in RESNET_BLOCKS:
         raise ValueError(f"architecture is {architecture!r}; allowed are "
@@ -43,13 +52,14 @@ def resnet_graph(input_image, architecture, stage5=False, train_bn=True, dtype=N
     return stages
 
 
-def _residual_block(x, stage, block, conv, norm, relu):
+def _residual_block(x: Tensor, stage: int, block: int, conv: Callable[..., Conv2D],
+                    norm: Callable[..., BatchNorm], relu: Callable[..., Any]) -> Tensor:
     """A bottleneck; the first of a stage halves the map (but in stage 2) and widens it."""
     letter = chr(ord("a") + block)
     width = 64 * 2 ** (stage - 2)
     strides = 2 if block == 0 and stage > 2 else 1
 
-    def branch(x, part, *args, **kwargs):
+    def branch(x: Tensor, part: str, *args: Any, **kwargs: Any) -> Tensor:
         return conv_norm(x, conv(*args, name=f"res{stage}{letter}_branch{part}", **kwargs),
                          norm(name=f"bn{stage}{letter}_branch{part}"))
 

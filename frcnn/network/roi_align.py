@@ -1,8 +1,12 @@
 """PyramidROIAlign: a patch of fixed size for each box, from the level that fits its size."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import keras
 from keras import ops
 
+from frcnn.arrays import Shape, Tensor
 from frcnn.network import ops as frcnn_ops
 
 # Source: Lin et al. 2017 (FPN), equation 1: a box of ImageNet's side belongs to level 4.
@@ -11,13 +15,15 @@ CANONICAL_LEVEL = 4
 FIRST_LEVEL, LAST_LEVEL = 2, 5
 
 
+@keras.saving.register_keras_serializable(package="frcnn")
 class PyramidROIAlign(keras.layers.Layer):
     """Samples the pyramid at a grid of points in each box, bilinearly.
 
     The grid spans the box from edge to edge, one sample a point, as `tf.image.crop_and_resize`
-    does, which is what runs in detection on TensorFlow without XLA. Elsewhere all levels lie in one
-    list of cells, so that a box costs the same on any level and shapes stay static; in training,
-    with its fewer boxes, that takes less time and memory. A box is clipped to the image first.
+    does, which is what runs in detection on TensorFlow without XLA. Elsewhere all levels are
+    concatenated to one list of cells, so that a box costs the same on any level and shapes stay
+    static; in training, with its fewer boxes, that takes less time and memory. A box is clipped to
+    the image first.
     There is a gradient to the maps, none to the boxes.
 
     Source: He et al. 2017 (Mask R-CNN), section 3 (RoIAlign).
@@ -31,23 +37,25 @@ class PyramidROIAlign(keras.layers.Layer):
     C]` of the maps' dtype.
     """
 
-    def __init__(self, pool_shape, image_shape=None, **kwargs):
-        super().__init__(autocast=False, **kwargs)
-        self.pool_shape = tuple(pool_shape)
-        self.image_shape = None if image_shape is None else tuple(image_shape[:2])
+    def __init__(self, pool_shape: Sequence[int], image_shape: Shape | None = None,
+                 **kwargs: Any) -> None:
+        super().__init__(**{"autocast": False, **kwargs})
+        self.pool_shape = tuple(int(side) for side in pool_shape)
+        self.image_shape = None if image_shape is None \
+            else tuple(int(side) for side in image_shape[:2])
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Sequence[Tensor], training: bool | None = None) -> Tensor:
         boxes, maps = ops.cast(inputs[0], "float32"), inputs[1:]
-        # A diverging network predicts boxes that are no numbers; as cells they would lie outside.
+        # A diverging network predicts boxes with NaN, whose cells would be outside the maps.
         boxes = ops.stop_gradient(ops.clip(ops.where(ops.isnan(boxes), 0.0, boxes), 0.0, 1.0))
-        shapes = [tuple(ops.shape(level)[1:3]) for level in maps]
+        shapes: list[tuple[Any, ...]] = [tuple(ops.shape(level)[1:3]) for level in maps]
         image_shape = self.image_shape or tuple(4 * side for side in shapes[0])
         level = roi_levels(boxes, image_shape) - FIRST_LEVEL
         corners, weights = _grid(boxes, level, shapes, self.pool_shape)
 
         @ops.custom_gradient
-        def sample(*maps):
-            def slopes(*args, upstream=None):
+        def sample(*maps: Tensor) -> tuple[Tensor, Any]:
+            def slopes(*args: Tensor, upstream: Tensor = None) -> tuple[Tensor, ...]:
                 return _slopes(args[0] if upstream is None else upstream, corners, weights, maps)
 
             if not training and frcnn_ops.uses_tensorflow_kernels():
@@ -56,12 +64,24 @@ class PyramidROIAlign(keras.layers.Layer):
 
         return sample(*maps)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (*input_shape[0][:2], *self.pool_shape, input_shape[1][-1])
 
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "pool_shape": list(self.pool_shape),
+                "image_shape": None if self.image_shape is None else list(self.image_shape)}
 
-def roi_levels(boxes, image_shape):
-    """The pyramid level (int32, 2 to 5) of each normalized box `[..., 4]`."""
+
+def roi_levels(boxes: Tensor, image_shape: Sequence[Any]) -> Tensor:
+    """The pyramid level of each box.
+
+    Args:
+        boxes: `[..., 4]` normalized.
+        image_shape: (height, width, …) of the image, numbers or scalar tensors.
+
+    Returns:
+        int32 `[...]`, 2 to 5.
+    """
     height, width = boxes[..., 2] - boxes[..., 0], boxes[..., 3] - boxes[..., 1]
     area = ops.cast(image_shape[0], "float32") * ops.cast(image_shape[1], "float32")
     side = ops.sqrt(ops.maximum(height * width, 0.0)) * ops.sqrt(area)
@@ -71,8 +91,9 @@ def roi_levels(boxes, image_shape):
     return ops.cast(ops.clip(level, FIRST_LEVEL, LAST_LEVEL), "int32")
 
 
-def _grid(boxes, level, shapes, pool_shape):
-    """Where each box's samples lie in the flat list of the pyramid's cells.
+def _grid(boxes: Tensor, level: Tensor, shapes: Sequence[Sequence[Any]],
+          pool_shape: Sequence[int]) -> tuple[list[Tensor], list[Tensor]]:
+    """The cells around each box's samples, in the flat list of the pyramid's cells.
 
     Returns:
         Four index tensors int32 `[B, N, h, w]` (top left, top right, bottom left, bottom right
@@ -93,7 +114,7 @@ def _grid(boxes, level, shapes, pool_shape):
     return corners, weights
 
 
-def _level_tables(shapes):
+def _level_tables(shapes: Sequence[Sequence[Any]]) -> tuple[Tensor, Tensor, Tensor]:
     """Height, width and first cell of each level, int32 `[levels]` each."""
     heights, widths = ([ops.cast(shape[i], "int32") for shape in shapes] for i in (0, 1))
     offsets = [ops.cast(0, "int32")]
@@ -102,7 +123,7 @@ def _level_tables(shapes):
     return ops.stack(heights), ops.stack(widths), ops.stack(offsets)
 
 
-def _axis(start, end, size, count):
+def _axis(start: Tensor, end: Tensor, size: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """Samples along one axis: fraction `[B, N, count]`, and the cells before and after."""
     last = ops.cast(size - 1, "float32")[..., None]
     if count > 1:
@@ -117,7 +138,8 @@ def _axis(start, end, size, count):
     return position - before, ops.cast(before, "int32"), ops.cast(after, "int32")
 
 
-def _sample(maps, shapes, corners, weights):
+def _sample(maps: Sequence[Tensor], shapes: Sequence[Sequence[Any]], corners: Sequence[Tensor],
+            weights: Sequence[Tensor]) -> Tensor:
     """The weighted sum of four cells a point; `[B, N, h, w, C]`."""
     channels = maps[0].shape[-1]
     cells = ops.concatenate([ops.reshape(level, (-1, height * width, channels))
@@ -131,20 +153,22 @@ def _sample(maps, shapes, corners, weights):
     return pooled
 
 
-def _slopes(upstream, corners, weights, maps):
+def _slopes(upstream: Tensor, corners: Sequence[Tensor], weights: Sequence[Tensor],
+            maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """The gradient by each map: every sample's, spread over its four cells and summed in float32.
 
-    TensorFlow's kernel for it lets threads add to one cell at once, and so loses what some add.
+    TensorFlow's kernel for it lets threads add to one cell at the same time, which loses some of
+    the additions.
     """
     batch, channels = ops.shape(maps[0])[0], maps[0].shape[-1]
     upstream, image = ops.cast(upstream, "float32"), _image_numbers(maps[0])
     values = ops.concatenate([ops.reshape(upstream * weight, (-1, channels))
                               for weight in weights])
     found, first = [], 0
-    for level in maps:  # one by one, so that no sum over the whole pyramid lies in memory
+    for level in maps:  # one by one, so that no sum over the whole pyramid takes memory
         height, width = ops.shape(level)[1:3]
         size = height * width
-        # A negative place is left out of the sum.
+        # The sum ignores negative places.
         places = [ops.where(ops.logical_and(corner >= first, corner < first + size),
                             corner - first + image * size, -1) for corner in corners]
         places = ops.concatenate([ops.reshape(place, (-1,)) for place in places])
@@ -154,6 +178,6 @@ def _slopes(upstream, corners, weights, maps):
     return tuple(found)
 
 
-def _image_numbers(level):
+def _image_numbers(level: Tensor) -> Tensor:
     """0, 1, … for the images of a map, int32 `[B, 1, 1, 1]`."""
     return ops.reshape(ops.arange(ops.shape(level)[0], dtype="int32"), (-1, 1, 1, 1))

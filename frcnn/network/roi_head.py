@@ -1,29 +1,39 @@
 """The head: class scores and box deltas for each region of interest."""
 
 import functools
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 from keras import layers, ops
 
+from frcnn.arrays import Shape, Tensor
 from frcnn.network.layers import BatchNorm, RoiConv
+from frcnn.network.precision import Policy
 from frcnn.network.roi_align import PyramidROIAlign
 
 # Girshick 2015 (Fast R-CNN), section 3.1: the outputs' weights are drawn small.
 CLASS_INITIAL_STD_DEV, BBOX_INITIAL_STD_DEV = 0.01, 0.001
 
 
+@keras.saving.register_keras_serializable(package="frcnn")
 class RowMask(layers.Layer):
     """Which rows `[B, N, 4]` are boxes and not zero padding: bool `[B, N]`."""
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return ops.any(ops.not_equal(inputs, 0.0), axis=-1)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Tensor) -> Tensor:
         return keras.KerasTensor(inputs.shape[:2], "bool")
 
+    def get_config(self) -> dict[str, Any]:
+        return dict(super().get_config())  # Keras's own is only for layers that define one
 
-def fpn_classifier_graph(rois, feature_maps, image_shape, pool_size, num_classes, train_bn=True,
-                         fc_layers_size=1024, dtype=None):
+
+def fpn_classifier_graph(rois: Tensor, feature_maps: Sequence[Tensor], image_shape: Shape | None,
+                         pool_size: int, num_classes: int, train_bn: bool = True,
+                         fc_layers_size: int = 1024,
+                         dtype: Policy = None) -> tuple[Tensor, Tensor, Tensor]:
     """Classifies and refines RoIs.
 
     Source: Lin et al. 2017 (FPN), section 4.2: two hidden layers of 1024, then two outputs.
@@ -35,6 +45,8 @@ def fpn_classifier_graph(rois, feature_maps, image_shape, pool_size, num_classes
         pool_size: side of the patch that is sampled for each RoI.
         num_classes: C, background included.
         train_bn: see BatchNorm; padding does not count in the statistics.
+        fc_layers_size: channels of the two hidden layers.
+        dtype: the layers' dtype policy.
 
     Returns:
         logits `[B, N, C]`, probabilities `[B, N, C]`, deltas `[B, N, C, 4]`, all float32.
@@ -59,5 +71,5 @@ def fpn_classifier_graph(rois, feature_maps, image_shape, pool_size, num_classes
     return logits, probabilities, deltas
 
 
-def _normal(std_dev):
+def _normal(std_dev: float) -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(stddev=std_dev)

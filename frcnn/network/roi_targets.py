@@ -1,19 +1,30 @@
-"""DetectionTargetLayer: which proposals train the head, and towards what."""
+"""DetectionTargetLayer: which proposals train the head, and their targets."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from frcnn.arrays import ArrayLike, Tensor
+from frcnn.config import Config
 from frcnn.data.targets import CROWD_IOU, ROI_POSITIVE_IOU
 from frcnn.network import ops as frcnn_ops
 
 
+@keras.saving.register_keras_serializable(package="frcnn")
 class DetectionTargetLayer(keras.layers.Layer):
-    """Samples proposals for the head and gives each its class and deltas.
+    """Samples proposals for the head and assigns each its class and deltas.
 
     Args:
-        config: Config; `TRAIN_ROIS_PER_IMAGE` (T), `ROI_POSITIVE_RATIO`, `BBOX_STD_DEV` and
-            `PROPOSAL_APPEND_GT`.
-        seed: of the sampling.
+        config: Config whose `TRAIN_ROIS_PER_IMAGE`, `ROI_POSITIVE_RATIO`, `BBOX_STD_DEV` and
+            `PROPOSAL_APPEND_GT` replace the values after `seed`.
+        seed: of the sampling; None draws one.
+        rois_per_image: T, rows that come out, zero-padded.
+        positive_ratio: largest share of positives among them.
+        bbox_std_dev: what the deltas are divided by, `[4]`.
+        append_gt: whether the objects' own boxes are among the proposals.
 
     Call: `[proposals [B, N, 4], gt_class_ids int [B, M], gt_boxes [B, M, 4]]`, boxes normalized,
     zero rows are padding, negative class ids are crowds → rois `[B, T, 4]` normalized, class_ids
@@ -21,25 +32,49 @@ class DetectionTargetLayer(keras.layers.Layer):
     then zero rows.
     """
 
-    def __init__(self, config, seed=None, **kwargs):
+    def __init__(self, config: Config | None = None, seed: int | None = None, *,
+                 rois_per_image: int = Config.TRAIN_ROIS_PER_IMAGE,
+                 positive_ratio: float = Config.ROI_POSITIVE_RATIO,
+                 bbox_std_dev: ArrayLike = Config.BBOX_STD_DEV,
+                 append_gt: bool = Config.PROPOSAL_APPEND_GT, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32", **kwargs})
-        self.config = config
+        if config is not None:
+            rois_per_image, positive_ratio, bbox_std_dev, append_gt = _settings(config)
+        self.rois_per_image, self.positive_ratio = int(rois_per_image), float(positive_ratio)
+        self.bbox_std_dev = np.asarray(bbox_std_dev, float).tolist()
+        self.append_gt = bool(append_gt)
+        self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
-    def call(self, inputs):
-        return detection_targets_graph(*inputs, self.config, seed=self.seed_generator)
+    def call(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        proposals, gt_class_ids, gt_boxes = inputs
+        return _targets(proposals, gt_class_ids, gt_boxes, self.rois_per_image,
+                        self.positive_ratio, self.bbox_std_dev, self.append_gt, self.seed_generator)
 
-    def compute_output_shape(self, input_shape):
-        batch, count = input_shape[0][0], self.config.TRAIN_ROIS_PER_IMAGE
+    def compute_output_shape(self, input_shape: Any) -> tuple[tuple[int | None, ...], ...]:
+        batch, count = input_shape[0][0], self.rois_per_image
         return (batch, count, 4), (batch, count), (batch, count, 4)
 
-    def compute_output_spec(self, inputs):
+    def compute_output_spec(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         rois, class_ids, deltas = self.compute_output_shape([x.shape for x in inputs])
         return (keras.KerasTensor(rois, "float32"), keras.KerasTensor(class_ids, "int32"),
                 keras.KerasTensor(deltas, "float32"))
 
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "seed": self.seed, "rois_per_image": self.rois_per_image,
+                "positive_ratio": self.positive_ratio, "bbox_std_dev": self.bbox_std_dev,
+                "append_gt": self.append_gt}
 
-def detection_targets_graph(proposals, gt_class_ids, gt_boxes, config, seed=None):
+    def save_own_variables(self, store: Any) -> None:
+        """Stores the state of the sampling, so that a loaded model draws what this one would."""
+        store["seed_state"] = ops.convert_to_numpy(self.seed_generator.state)
+
+    def load_own_variables(self, store: Any) -> None:
+        self.seed_generator.state.assign(store["seed_state"])
+
+
+def detection_targets_graph(proposals: Tensor, gt_class_ids: Tensor, gt_boxes: Tensor,
+                            config: Config, seed: Any = None) -> tuple[Tensor, ...]:
     """Targets of a batch; see DetectionTargetLayer for shapes.
 
     Positive: IoU of 0.5 or more with an object. Negative: below that, and clear of crowds. At most
@@ -48,16 +83,33 @@ def detection_targets_graph(proposals, gt_class_ids, gt_boxes, config, seed=None
     `T − int(T · ratio)` negatives. With `PROPOSAL_APPEND_GT` the objects' own boxes are among the
     proposals, as in torchvision and Detectron2.
 
-    Without a batch axis (`[N, 4], [M], [M, 4]`) the results have none either.
+    Args:
+        proposals, gt_class_ids, gt_boxes: as of DetectionTargetLayer's call. Without a batch axis
+            (`[N, 4], [M], [M, 4]`) the results have none either.
+        config: Config; the settings that DetectionTargetLayer names are read.
+        seed: an integer or a `keras.random.SeedGenerator`; None draws one.
+
+    Returns:
+        rois, class_ids, deltas.
     """
     if len(proposals.shape) == 2:
-        inputs = (ops.convert_to_tensor(x)[None] for x in (proposals, gt_class_ids, gt_boxes))
-        return tuple(x[0] for x in detection_targets_graph(*inputs, config, seed=seed))
+        proposals, gt_class_ids, gt_boxes = (
+            ops.convert_to_tensor(x)[None] for x in (proposals, gt_class_ids, gt_boxes))
+        return tuple(x[0] for x in detection_targets_graph(
+            proposals, gt_class_ids, gt_boxes, config, seed))
+    return _targets(proposals, gt_class_ids, gt_boxes, *_settings(config), seed)
 
-    count, ratio = config.TRAIN_ROIS_PER_IMAGE, config.ROI_POSITIVE_RATIO
+
+def _settings(config: Config) -> tuple[int, float, ArrayLike, bool]:
+    return (config.TRAIN_ROIS_PER_IMAGE, config.ROI_POSITIVE_RATIO, config.BBOX_STD_DEV,
+            config.PROPOSAL_APPEND_GT)
+
+
+def _targets(proposals: Tensor, gt_class_ids: Tensor, gt_boxes: Tensor, count: int, ratio: float,
+             bbox_std_dev: ArrayLike, append_gt: bool, seed: Any) -> tuple[Tensor, ...]:
     proposals = ops.cast(proposals, "float32")
     gt_boxes, gt_class_ids = ops.cast(gt_boxes, "float32"), ops.cast(gt_class_ids, "int32")
-    if config.PROPOSAL_APPEND_GT:
+    if append_gt:
         objects = ops.where(gt_class_ids[..., None] > 0, gt_boxes, 0.0)
         proposals = ops.concatenate([proposals, objects], axis=1)
     proposals = frcnn_ops.pad_rows(proposals, count)
@@ -77,11 +129,12 @@ def detection_targets_graph(proposals, gt_class_ids, gt_boxes, config, seed=None
     rois = ops.where(is_used[..., None], frcnn_ops.take_rows(proposals, indices), 0.0)
     match = frcnn_ops.take_rows(ops.cast(ops.argmax(overlaps, axis=2), "int32"), indices)
     class_ids = ops.where(is_positive, frcnn_ops.take_rows(gt_class_ids, match), 0)
-    deltas = _deltas(rois, frcnn_ops.take_rows(gt_boxes, match), is_positive, config)
+    deltas = _deltas(rois, frcnn_ops.take_rows(gt_boxes, match), is_positive, bbox_std_dev)
     return tuple(ops.stop_gradient(x) for x in (rois, class_ids, deltas))
 
 
-def _label(proposals, gt_class_ids, gt_boxes):
+def _label(proposals: Tensor, gt_class_ids: Tensor,
+           gt_boxes: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """positive and negative bool `[B, N]`, and the IoU with objects `[B, N, M]`."""
     is_box = ops.any(ops.not_equal(gt_boxes, 0.0), axis=2)
     is_object = ops.logical_and(is_box, gt_class_ids > 0)[:, None, :]
@@ -97,11 +150,11 @@ def _label(proposals, gt_class_ids, gt_boxes):
     return positive, ops.logical_and(negative, crowd < CROWD_IOU), overlaps
 
 
-def _count(mask):
+def _count(mask: Tensor) -> Tensor:
     return ops.sum(ops.cast(mask, "int32"), axis=1, keepdims=True)
 
 
-def _draw(positive, negative, positives, count, seed):
+def _draw(positive: Tensor, negative: Tensor, positives: Tensor, count: int, seed: Any) -> Tensor:
     """Row indices `[B, count]`: `positives` random positives first, then random negatives."""
     lot = keras.random.uniform(ops.shape(positive), seed=seed)
     _, drawn_positives = ops.top_k(ops.where(positive, lot, -1.0), k=count)
@@ -111,10 +164,11 @@ def _draw(positive, negative, positives, count, seed):
     return ops.where(slot < positives, drawn_positives, shifted)
 
 
-def _deltas(rois, boxes, is_positive, config):
-    # Rows that are not positive would divide by zero: give them a harmless pair.
+def _deltas(rois: Tensor, boxes: Tensor, is_positive: Tensor,
+            bbox_std_dev: ArrayLike) -> Tensor:
+    # Rows that are not positive would divide by zero: they are replaced by a unit box.
     unit = ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])
     mask = is_positive[..., None]
     deltas = frcnn_ops.box_refinement_graph(
         ops.where(mask, rois, unit), ops.where(mask, boxes, unit))
-    return deltas / ops.convert_to_tensor(config.BBOX_STD_DEV, "float32")
+    return deltas / ops.convert_to_tensor(bbox_std_dev, "float32")

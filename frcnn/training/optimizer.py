@@ -12,6 +12,7 @@ from frcnn.network import ops as frcnn_ops
 from frcnn.network.losses import is_decayed
 
 
+@keras.saving.register_keras_serializable(package="frcnn")
 class DecayingSGD(keras.optimizers.SGD):
     """SGD that adds the gradient of `decay · mean(weight²)` to that of each decayed weight.
 

@@ -18,6 +18,7 @@ STEP_AT, STEP_FACTOR = 0.8, 0.1
 LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
 
 
+@keras.saving.register_keras_serializable(package="frcnn")
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate that rises linearly during the warm-up and decays towards the end.
 

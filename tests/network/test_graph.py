@@ -6,7 +6,10 @@ import pytest
 from keras import ops
 from model_tools import Rectangles, array, one_batch, small_config
 
-from frcnn.network.graph import LOSS_NAMES, NormBoxes, build_detector
+from frcnn.config import LOSS_NAMES
+from frcnn.network.graph import build_detector
+from frcnn.network.layers import NormBoxes
+from frcnn.network.losses import LossSettings
 from frcnn.training.layer_selection import layer_pattern, set_trainable
 
 ANCHORS = 32**2 + 16**2 + 8**2 + 4**2 + 2**2  # one ratio
@@ -110,13 +113,11 @@ def test_rois_come_from_proposals_and_objects_from_the_batch(outputs, batch):
     assert set(outputs["target_class_ids"].ravel()) <= {0, *batch["input_gt_class_ids"].ravel()}
 
 
-def test_label_smoothing_reaches_the_loss(model, batch, outputs, config):
+def test_label_smoothing_reaches_the_loss(model, batch, outputs, config, monkeypatch):
     plain = float(model.loss_values(batch, outputs)["mrcnn_class_loss"])
-    config.LABEL_SMOOTHING = 0.2
-    try:
-        smoothed = float(model.loss_values(batch, outputs)["mrcnn_class_loss"])
-    finally:
-        config.LABEL_SMOOTHING = 0.0
+    settings = LossSettings.from_settings(config.replaced(LABEL_SMOOTHING=0.2))
+    monkeypatch.setattr(model, "loss_settings", settings)
+    smoothed = float(model.loss_values(batch, outputs)["mrcnn_class_loss"])
     uniform = -np.log(outputs["mrcnn_class"]).mean()
     np.testing.assert_allclose(smoothed, 0.8 * plain + 0.2 * uniform, rtol=1e-3)
 

@@ -1,4 +1,4 @@
-"""Looking into a model by tensors' names."""
+"""Values of tensors inside a model, by name."""
 
 from collections import OrderedDict
 

@@ -324,7 +324,7 @@ def test_half_precision_in_gives_half_precision_out(maps):
 # --- watching weights -----------------------------------------------------------------------------
 
 
-def test_a_watch_tells_each_change_once():
+def test_a_watch_reports_each_change_once():
     variables = [keras.Variable(np.ones((3, 4), np.float32)) for _ in range(3)]
     watch = frcnn_ops.Watch(variables)
     assert not watch.has_changed()

@@ -7,12 +7,8 @@ from model_tools import array, small_config
 
 from frcnn.data.image_meta import compose_image_meta, parse_image_meta
 from frcnn.geometry import boxes as host
-from frcnn.network.postprocess import (
-    DetectionLayer,
-    detection_steps,
-    parse_image_meta_graph,
-    refine_detections,
-)
+from frcnn.network.ops import parse_image_meta_graph
+from frcnn.network.postprocess import DetectionLayer, detection_steps, refine_detections
 
 SHAPE = (256, 256)
 WINDOW = (32, 0, 224, 256)

@@ -1,4 +1,4 @@
-"""PRECISION: the policy it stands for, and "auto" by what the hardware can."""
+"""PRECISION: the policy it names, and "auto" by what the hardware supports."""
 
 import keras
 import pytest
@@ -17,7 +17,7 @@ def test_a_named_precision_is_a_policy(name):
     ("fpu amx_bf16", "mixed_bfloat16"),
     ("fpu avx512f avx2", "float32"),
 ])  # fmt: skip
-def test_auto_asks_the_processor(monkeypatch, flags, expected):
+def test_auto_reads_the_processors_flags(monkeypatch, flags, expected):
     text = f"processor : 0\nmodel name : A bf16 in the name only\nflags\t\t: {flags}\n"
     monkeypatch.setattr(precision.Path, "read_text", lambda self: text)
     monkeypatch.setattr(keras.distribution, "list_devices", lambda kind=None: [])
@@ -37,7 +37,7 @@ def test_auto_on_an_accelerator(monkeypatch, kind):
     assert precision.dtype_policy("auto").name == "mixed_bfloat16"
 
 
-def test_auto_where_nothing_tells(monkeypatch):
+def test_auto_without_information(monkeypatch):
     def no_file(self):
         raise FileNotFoundError
 

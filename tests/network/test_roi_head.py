@@ -77,8 +77,8 @@ def test_a_roi_conv_is_a_convolution_that_covers_the_patch():
     y = array(layer(x))
     convolution.build((None, 5, 4, 6))
     bias = np.arange(7, dtype=np.float32)
-    for each in (layer, convolution):
-        each.set_weights([array(layer.kernel), bias])
+    for either in (layer, convolution):
+        either.set_weights([array(layer.kernel), bias])
     expected = array(convolution(x.reshape(6, 5, 4, 6))).reshape(2, 3, 7)
     np.testing.assert_allclose(array(layer(x)), expected, rtol=1e-4, atol=1e-4)
     assert y.shape == (2, 3, 7)
@@ -87,14 +87,14 @@ def test_a_roi_conv_is_a_convolution_that_covers_the_patch():
     assert 0.9 * limit < np.abs(array(layer.kernel)).max() <= limit
 
 
-def test_the_mask_tells_padding():
+def test_the_mask_is_false_for_padding():
     rois = np.array([[[0, 0, 0, 0], [0, 0, 0.5, 0.5], [0.1, 0, 0, 0]]], np.float32)
     np.testing.assert_array_equal(array(RowMask()(rois)), [[False, True, True]])
     assert RowMask()(keras.Input((7, 4))).dtype == "bool"
 
 
 def test_padding_changes_nothing_for_the_others_in_training(inputs):
-    """Padding samples the pyramid's corner; whatever lies there must not matter."""
+    """Padding samples the pyramid's corner; its values must not matter."""
     others = [x.copy() for x in inputs]
     others[1][1, 0, 0] = 50.0
     is_roi = inputs[0].any(axis=2)

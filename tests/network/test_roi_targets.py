@@ -189,7 +189,7 @@ def test_every_candidate_is_drawn_sometimes():
     assert seen == {tuple(row) for row in rows}
 
 
-def test_a_symbolic_call_knows_shapes_and_dtypes():
+def test_a_symbolic_call_has_shapes_and_dtypes():
     config = small_config(TRAIN_ROIS_PER_IMAGE=20)
     outputs = DetectionTargetLayer(config)([
         keras.Input((50, 4)), keras.Input((8,), dtype="int32"), keras.Input((8, 4))])

@@ -59,7 +59,7 @@ def test_half_precision_inside_single_outside():
 def anchors_of(config, image_shape, level_shapes):
     image = np.zeros((1, *image_shape, 3), np.float32)
     levels = [np.zeros((1, *shape, 2), np.float32) for shape in level_shapes]
-    return Anchors(config), [image, *levels]
+    return Anchors.from_settings(config), [image, *levels]
 
 
 @pytest.mark.parametrize("case", ["anchors0", "anchors1", "anchors2"])
@@ -104,7 +104,7 @@ def test_one_anchor_by_hand():
     config = small_config(RPN_ANCHOR_RATIOS=[4], RPN_ANCHOR_SCALES=(32, 64, 128, 256, 512))
     layer, inputs = anchors_of(config, (128, 128), [(32, 32), (16, 16), (8, 8), (4, 4), (2, 2)])
     anchors = array(layer(inputs))[0]
-    # The second cell of the first row of P3: centre (0, 8); 64 px, four times as wide as high.
+    # The second cell of the first row of P3: center (0, 8); 64 px, four times as wide as high.
     pixels = np.array([-16, 8 - 64, 16, 8 + 64])
     np.testing.assert_allclose(anchors[32 * 32 + 1], (pixels - [0, 0, 1, 1]) / 127, atol=1e-6)
     assert anchors.shape == (32**2 + 16**2 + 8**2 + 4**2 + 2**2, 4)

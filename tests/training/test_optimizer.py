@@ -6,7 +6,8 @@ import pytest
 from keras import layers
 from model_tools import array, one_batch, small_config
 
-from frcnn.network.graph import build_detector, optimizer_adds_decay
+from frcnn.network.detector import optimizer_adds_decay
+from frcnn.network.graph import build_detector
 from frcnn.network.losses import is_decayed
 from frcnn.training.optimizer import DecayingSGD
 from frcnn.training.trainer import compile_detector

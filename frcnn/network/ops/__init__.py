@@ -1,4 +1,4 @@
-"""What the model computes on tensors beside its layers; only here may a backend be named."""
+"""Tensor arithmetic of the network outside layers; only this package may name a backend."""
 
 from frcnn.network.ops.backend import (
     compiled,
@@ -16,6 +16,7 @@ from frcnn.network.ops.boxes import (
     norm_boxes_graph,
     overlaps_graph,
 )
+from frcnn.network.ops.image_meta import parse_image_meta_graph
 from frcnn.network.ops.normalization import normalize_batch, normalize_by_statistics
 from frcnn.network.ops.norms import global_norm
 from frcnn.network.ops.rows import (
@@ -52,6 +53,7 @@ __all__ = [
     "normalize_by_statistics",
     "overlaps_graph",
     "pad_rows",
+    "parse_image_meta_graph",
     "portable_kernels",
     "smaller",
     "suppress",

@@ -1,19 +1,22 @@
-"""Which backend computes, on what, and whether its own kernels may be used."""
+"""The backend: its devices, its compiled functions, and whether its own kernels may be used."""
 
 import contextlib
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
+
+from frcnn.arrays import Array
 
 _portable_depth = 0
 
 
 @contextlib.contextmanager
-def portable_kernels(enabled=True):
-    """While this is open, traced code uses `keras.ops` only, no kernel of one backend.
+def portable_kernels(enabled: bool = True) -> Iterator[None]:
+    """A context in which traced code uses `keras.ops` only, no kernel of one backend.
 
-    TensorFlow's own kernels are faster on a CPU, but have no XLA version: the model opens this
-    around its call whenever it is to be compiled with `jit_compile=True`.
+    TensorFlow's own kernels are faster on a CPU, but have no XLA version: the model's call is in
+    this context whenever it is compiled with `jit_compile=True`.
     """
     global _portable_depth
     _portable_depth += bool(enabled)
@@ -23,20 +26,20 @@ def portable_kernels(enabled=True):
         _portable_depth -= bool(enabled)
 
 
-def uses_tensorflow_kernels():
+def uses_tensorflow_kernels() -> bool:
     """Whether TensorFlow's own kernels may be traced now."""
     return keras.backend.backend() == "tensorflow" and not _portable_depth
 
 
-def has_accelerator():
-    """Whether Keras computes on something else than a CPU."""
+def has_accelerator() -> bool:
+    """Whether Keras computes on a device other than a CPU."""
     return any(not name.lower().startswith("cpu") for name in keras.distribution.list_devices())
 
 
-def compiled(model):
-    """A function of arrays: what a Keras model predicts of a batch, as a NumPy array.
+def compiled(model: keras.Model) -> Callable[..., Array]:
+    """A compiled function: the model's input arrays → its one output for the batch, a NumPy array.
 
-    TensorFlow traces it once, for whatever shapes the model's inputs allow.
+    TensorFlow traces it once, for all shapes that the model's inputs allow.
     """
     if keras.backend.backend() == "tensorflow":
         import tensorflow as tf
@@ -45,7 +48,7 @@ def compiled(model):
 
         @tf.function(input_signature=signature, jit_compile=bool(model.jit_compile),
                      autograph=False)
-        def run(*inputs):
+        def run(*inputs: tf.Tensor) -> tf.Tensor:
             return model(list(inputs), training=False)
 
         return lambda *inputs: run(*inputs).numpy()

@@ -1,27 +1,34 @@
 """Box arithmetic on tensors.
 
-Boxes are `(y1, x1, y2, x2)`. Inside the model they are normalized: (0, 0, 1, 1) spans the centres
-of the corner pixels, so a pixel box is `(box - (0, 0, 1, 1)) / (h-1, w-1, h-1, w-1)`.
+Boxes are `(y1, x1, y2, x2)`. Inside the model they are normalized: (0, 0, 1, 1) spans the centers
+of the corner pixels, so the normalized box is `(box - (0, 0, 1, 1)) / (h-1, w-1, h-1, w-1)`.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 from keras import ops
 
+from frcnn.arrays import Array, Tensor
 
-def norm_boxes_graph(boxes, shape):
+# (height, width, …): numbers, or tensors that broadcast against the boxes without their last axis.
+Sides: TypeAlias = Sequence[Any] | Array
+
+
+def norm_boxes_graph(boxes: Tensor, shape: Sides) -> Tensor:
     """Pixel boxes `[..., 4]` of an image of `shape` (height, width), normalized; float32."""
     scale, shift = _box_scale(shape)
     return (ops.cast(boxes, "float32") - shift) / scale
 
 
-def denorm_boxes_graph(boxes, shape):
+def denorm_boxes_graph(boxes: Tensor, shape: Sides) -> Tensor:
     """Normalized boxes `[..., 4]` in pixels of an image of `shape`, rounded to int32."""
     scale, shift = _box_scale(shape)
     return ops.cast(ops.round(ops.cast(boxes, "float32") * scale + shift), "int32")
 
 
-def denorm_boxes_exactly(boxes, shape):
+def denorm_boxes_exactly(boxes: Tensor, shape: Sides) -> Tensor:
     """Normalized boxes `[..., 4]` in float32 pixels of an image of `shape`, not rounded.
 
     shape: (height, width), numbers or tensors that broadcast against `[...]`.
@@ -30,17 +37,17 @@ def denorm_boxes_exactly(boxes, shape):
     return boxes * scale + shift
 
 
-def _box_scale(shape):
+def _box_scale(shape: Sides) -> tuple[Tensor, Tensor]:
     height, width = (ops.cast(shape[i], "float32") for i in (0, 1))
     scale = ops.stack([height, width, height, width], axis=-1) - 1.0
     return scale, ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])
 
 
-def _split(boxes):
+def _split(boxes: Tensor) -> list[Tensor]:
     return ops.unstack(boxes, 4, axis=-1)
 
 
-def apply_box_deltas_graph(boxes, deltas):
+def apply_box_deltas_graph(boxes: Tensor, deltas: Tensor) -> Tensor:
     """Moves boxes `[..., 4]` by deltas `[..., 4]` of (dy, dx, log dh, log dw).
 
     Source: Girshick et al. 2014 (R-CNN), appendix C, equations 1 to 4.
@@ -55,7 +62,7 @@ def apply_box_deltas_graph(boxes, deltas):
     return ops.stack([y1, x1, y1 + height, x1 + width], axis=-1)
 
 
-def box_refinement_graph(box, gt_box):
+def box_refinement_graph(box: Tensor, gt_box: Tensor) -> Tensor:
     """The deltas `[..., 4]` that move `box` onto `gt_box`; the inverse of applying them."""
     y1, x1, y2, x2 = _split(ops.cast(box, "float32"))
     gt_y1, gt_x1, gt_y2, gt_x2 = _split(ops.cast(gt_box, "float32"))
@@ -66,7 +73,7 @@ def box_refinement_graph(box, gt_box):
     return ops.stack([dy, dx, ops.log(gt_height / height), ops.log(gt_width / width)], axis=-1)
 
 
-def clip_boxes_graph(boxes, window):
+def clip_boxes_graph(boxes: Tensor, window: Tensor) -> Tensor:
     """Boxes `[..., 4]` clipped to a window `[4]` (or `[..., 4]`, broadcast), same units."""
     top, left, bottom, right = _split(ops.cast(window, "float32"))
     y1, x1, y2, x2 = _split(boxes)
@@ -75,7 +82,7 @@ def clip_boxes_graph(boxes, window):
     return ops.stack([y1, x1, y2, x2], axis=-1)
 
 
-def overlaps_graph(boxes1, boxes2):
+def overlaps_graph(boxes1: Tensor, boxes2: Tensor) -> Tensor:
     """IoU of every pair: `[..., N, 4]` and `[..., M, 4]` → float32 `[..., N, M]`.
 
     Two boxes of zero area have an IoU of 0 (not NaN).
@@ -86,11 +93,11 @@ def overlaps_graph(boxes1, boxes2):
     width = ops.maximum(ops.minimum(x2, u2) - ops.maximum(x1, u1), 0.0)
     shared = height * width
     union = (y2 - y1) * (x2 - x1) + (v2 - v1) * (u2 - u1) - shared
-    # Not every kernel guards a division that `where` then discards.
+    # Not every kernel allows a division by zero whose result `where` discards.
     positive = union > 0.0
     return ops.where(positive, shared / ops.where(positive, union, 1.0), 0.0)
 
 
-def log2_graph(x):
+def log2_graph(x: Tensor) -> Tensor:
     """Logarithm of base 2, elementwise."""
     return ops.log(x) / math.log(2.0)

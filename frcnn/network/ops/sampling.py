@@ -1,17 +1,22 @@
 """TensorFlow's kernel that samples feature maps."""
 
+from collections.abc import Sequence
+
 from keras import ops
 
-# So far a box keeps off the last row and column: the kernel gives 0 for a sample that rounding has
-# put beyond them. That is a ten-thousandth of a cell on a map of 256.
+from frcnn.arrays import Tensor
+
+# Boxes end that much before the last row and column: the kernel gives 0 for a sample that rounding
+# has moved beyond them. That is a ten-thousandth of a cell on a map of 256.
 EDGE = 2.0**-22
 
 
-def crop_levels(maps, boxes, level, pool_shape):
-    """A grid of bilinear samples for each box, by TensorFlow's kernel once a level.
+def crop_levels(maps: Sequence[Tensor], boxes: Tensor, level: Tensor,
+                pool_shape: Sequence[int]) -> Tensor:
+    """A grid of bilinear samples for each box, by one call of TensorFlow's kernel for each level.
 
-    It computes in float32 and takes half the time of gathering the cells. Its own gradient is not
-    to be used: threads that add to one cell at once lose some of what they add.
+    It computes in float32 and takes half the time of gathering the cells. Do not use its own
+    gradient: threads add to one cell at the same time, which loses some of the additions.
 
     Args:
         maps: the levels, each `[B, h, w, C]`.
@@ -30,7 +35,7 @@ def crop_levels(maps, boxes, level, pool_shape):
     places, patches = [], []
     for number, features in enumerate(maps):
         place = tf.cast(tf.where(tf.equal(level, number))[:, 0], tf.int32)
-        with tf.control_dependencies([place]):  # no sooner, or the copy waits at the step's peak
+        with tf.control_dependencies([place]):  # not earlier: the copies would add up
             features = tf.cast(features, tf.float32)
         patches.append(tf.image.crop_and_resize(
             features, tf.gather(boxes, place), place // count, pool_shape))

@@ -4,24 +4,29 @@ import math
 
 from keras import ops
 
+from frcnn.arrays import Tensor
 from frcnn.network.ops.backend import uses_tensorflow_kernels
 from frcnn.network.ops.boxes import overlaps_graph
 from frcnn.network.ops.rows import pad_rows, take_rows
 
 
-def nms_indices(boxes, scores, iou_threshold, count, class_ids=None, num_classes=1):
+def nms_indices(boxes: Tensor, scores: Tensor, iou_threshold: float, count: int,
+                class_ids: Tensor = None, num_classes: int = 1) -> tuple[Tensor, Tensor]:
     """Greedy non-maximum suppression of a batch, with static shapes.
 
     A box is kept if no kept box of a higher score (of its class) overlaps it by more than the
-    threshold; at equal scores the lower index goes first. TensorFlow's combined kernel runs where
-    it may (a few milliseconds for 6,000 boxes), else the portable version; both keep the same.
+    threshold; of equal scores the lower index precedes. TensorFlow's combined kernel runs where it
+    is allowed (a few milliseconds for 6,000 boxes), else the portable version; both keep the same
+    boxes.
 
     Args:
         boxes: float32 `[B, N, 4]`, any unit.
-        scores: float32 `[B, N]`; a row of −inf never comes out.
-        count: how many rows come out.
-        class_ids: int32 `[B, N]` in 0 … num_classes − 1; boxes of different classes do not
+        scores: float32 `[B, N]`; a row of −inf is never kept.
+        iou_threshold: see above.
+        count: rows of the result.
+        class_ids: int32 `[B, N]` from 0 to num_classes − 1; boxes of different classes do not
             suppress each other.
+        num_classes: number of classes.
 
     Returns:
         indices int32 `[B, count]`, best first, and valid bool `[B, count]`.
@@ -37,7 +42,8 @@ def nms_indices(boxes, scores, iou_threshold, count, class_ids=None, num_classes
     return take_rows(ops.cast(order, "int32"), kept), valid
 
 
-def suppress(boxes, scores, iou_threshold, count, class_ids=None, num_classes=1):
+def suppress(boxes: Tensor, scores: Tensor, iou_threshold: float, count: int,
+             class_ids: Tensor = None, num_classes: int = 1) -> tuple[Tensor, Tensor, Tensor]:
     """The boxes that `nms_indices` keeps, best first, zero rows after them.
 
     Args: as `nms_indices`.
@@ -53,12 +59,13 @@ def suppress(boxes, scores, iou_threshold, count, class_ids=None, num_classes=1)
             ops.where(valid, kept_ids, 0))
 
 
-def _combined_nms(boxes, scores, iou_threshold, count, class_ids, num_classes):
+def _combined_nms(boxes: Tensor, scores: Tensor, iou_threshold: float, count: int,
+                  class_ids: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     """By TensorFlow's kernel; rows are sorted. Returns row numbers and valid, `[B, count]`."""
     import tensorflow as tf
 
     # The kernel breaks ties in no set order and returns no indices. So its scores are the rows'
-    # places counted from the end: without ties, and telling which row was kept.
+    # places counted from the end, which have no ties and identify the row.
     total = ops.shape(scores)[1]
     place = ops.cast(total - ops.arange(total), "float32")
     place = ops.where(scores > -math.inf, place, 0.0)[..., None]
@@ -71,12 +78,13 @@ def _combined_nms(boxes, scores, iou_threshold, count, class_ids, num_classes):
     return ops.where(valid, total - ops.cast(found, "int32"), 0), valid
 
 
-def _portable_nms(boxes, scores, iou_threshold, count, class_ids):
+def _portable_nms(boxes: Tensor, scores: Tensor, iou_threshold: float, count: int,
+                  class_ids: Tensor) -> tuple[Tensor, Tensor]:
     """The same in `keras.ops`.
 
-    Who is kept is a recursion over the sorted rows. It is solved by iterating it on all rows at
-    once until nothing changes, which takes as many rounds as the longest chain of boxes that
-    suppress each other, commonly below ten.
+    Which rows are kept is a recursion over the sorted rows. It is solved by iterating it on all
+    rows at the same time until nothing changes, which takes as many rounds as the longest chain of
+    boxes that suppress each other, commonly below ten.
     """
     total = ops.shape(scores)[1]
     rank = ops.arange(total, dtype="int32")
@@ -86,7 +94,7 @@ def _portable_nms(boxes, scores, iou_threshold, count, class_ids):
         over = ops.logical_and(over, ops.equal(class_ids[:, :, None], class_ids[:, None, :]))
     candidate = scores > -math.inf
 
-    def step(keep, changed):
+    def step(keep: Tensor, changed: Tensor) -> tuple[Tensor, Tensor]:
         suppressed = ops.any(ops.logical_and(over, keep[:, :, None]), axis=1)
         new = ops.logical_and(candidate, ops.logical_not(suppressed))
         return new, ops.any(ops.not_equal(new, keep))

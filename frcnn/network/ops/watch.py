@@ -1,31 +1,35 @@
-"""Whether weights have changed, without looking at each number."""
+"""Detection of changed weights without comparing all numbers."""
 
 import functools
+from collections.abc import Callable, Iterable
 
 import keras
 from keras import ops
 
+from frcnn.arrays import Tensor
+
 
 class Watch:
-    """Tells whether Keras variables have been assigned since one last asked.
+    """Detects whether Keras variables were assigned since the last call of `has_changed`.
 
-    Their present values are held, so that an assignment has to put the new ones somewhere else:
-    JAX's arrays never change, and TensorFlow writes into a variable's memory only while nobody else
-    holds it. On an accelerator, where a place in memory cannot be seen, each value's sum tells.
+    It keeps a reference to their current values, so that an assignment has to write the new ones to
+    other memory: JAX's arrays never change, and TensorFlow writes into a variable's memory only
+    while there is no other reference to it. On an accelerator, where the address cannot be read,
+    the sums of the values are compared.
     """
 
-    def __init__(self, variables):
+    def __init__(self, variables: Iterable[keras.Variable]) -> None:
         self._readers = [_reader(variable) for variable in variables]
         self._held = [_mark(read()) for read in self._readers]
 
-    def has_changed(self):
-        """Whether any variable has been assigned; asked again, it counts from here on."""
+    def has_changed(self) -> bool:
+        """Whether any variable was assigned since the last call (or since the Watch was made)."""
         earlier, self._held = self._held, [_mark(read()) for read in self._readers]
         return any(before[0] != now[0] for before, now in zip(earlier, self._held))
 
 
-def _reader(variable):
-    """A function that gives the variable's present value."""
+def _reader(variable: keras.Variable) -> Callable[[], Tensor]:
+    """A function that gives the variable's current value."""
     if keras.backend.backend() != "tensorflow":
         return lambda: variable.value
     import tensorflow as tf
@@ -37,11 +41,11 @@ def _reader(variable):
     return functools.partial(tf.raw_ops.ReadVariableOp, resource=inner.handle, dtype=inner.dtype)
 
 
-def _mark(value):
-    """What tells a value from those before, and the value itself, to be held on to."""
+def _mark(value: Tensor) -> tuple[int | str, Tensor]:
+    """What distinguishes a value from earlier ones, and the reference that has to be kept."""
     if keras.backend.backend() != "tensorflow":
         return id(value), value
     if "CPU" not in value.device:
-        return repr(float(ops.sum(ops.cast(value, "float32")))), None  # a text: nan is nan
+        return repr(float(ops.sum(ops.cast(value, "float32")))), None  # text: NaN equals NaN
     place = value.__array__()  # a view of the same memory
     return place.__array_interface__["data"][0], value
