@@ -1,4 +1,4 @@
-"""The whole way once, in seconds: a folder, training, a checkpoint, detection, figures, a report."""
+"""Every step once, in seconds: a folder, training, checkpoint, detection, evaluation, report."""
 
 import numpy as np
 import pytest
@@ -48,8 +48,8 @@ def results(detector, val):
 
 def test_a_step_of_training(trained):
     assert trained.epoch == 1
-    assert {"loss", "rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss"} <= set(
-        trained.history)
+    losses = {"loss", "rpn_class_loss", "rpn_bbox_loss", "mrcnn_class_loss", "mrcnn_bbox_loss"}
+    assert losses <= set(trained.history)
     assert np.isfinite(np.array(list(trained.history.values()), float)).all()
 
 
