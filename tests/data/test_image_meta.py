@@ -1,6 +1,5 @@
 """The image meta, against the reference."""
 
-
 import numpy as np
 import pytest
 
