@@ -27,11 +27,15 @@ def name_of(path):
 
 
 def public_definitions(node, owner=""):
-    """Yields (name, node) of the public classes, functions and methods below a node."""
+    """Yields (name, node) of the public classes, functions and methods below a node.
+
+    A Protocol stands for itself: its members say no more than their names and types.
+    """
     for child in node.body:
-        if isinstance(child, (ast.ClassDef, *FUNCTIONS)) and not child.name.startswith("_"):
-            yield f"{owner}{child.name}", child
-        if isinstance(child, ast.ClassDef) and not child.name.startswith("_"):
+        if not isinstance(child, (ast.ClassDef, *FUNCTIONS)) or child.name.startswith("_"):
+            continue
+        yield f"{owner}{child.name}", child
+        if isinstance(child, ast.ClassDef) and "Protocol" not in map(ast.unparse, child.bases):
             yield from public_definitions(child, f"{child.name}.")
 
 

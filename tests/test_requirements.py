@@ -15,6 +15,8 @@ MODULES = {"scikit-image": "skimage", "pillow": "PIL", "import-linter": "importl
 NOT_IMPORTED = {"tensorboard", "importlinter", "ipykernel"}
 # Imported only where it is installed.
 OPTIONAL = {"IPython", "torch", "torchvision"}
+# pooch downloads with it; a test replaces its connection.
+WITH_POOCH = {"requests"}
 REQUIREMENT = re.compile(r"([A-Za-z0-9_.-]+)>=[0-9][0-9.]*")
 
 
@@ -66,7 +68,7 @@ def test_tensorboard_is_used_through_keras():
 
 
 def test_tests_import_what_the_extra_brings():
-    allowed = required() | extras()["TEST"]
+    allowed = required() | extras()["TEST"] | WITH_POOCH
     used = imported("tests", "benchmarks", "notebooks")
     assert used <= allowed, used - allowed
     # what the tests alone bring in is needed by them
