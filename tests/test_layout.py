@@ -14,6 +14,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MOST_LINES, MOST_LINES_OF_A_FUNCTION = 350, 50
 # Methods that a base class, of Keras or argparse, documents.
 OVERRIDES = re.compile(r"call|build|compute_output_(shape|spec)|compute_mask|get_config|from_config"
+                       r"|(load|save)_own_variables"
                        r"|on_\w+|error")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 

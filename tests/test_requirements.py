@@ -10,9 +10,9 @@ from places import PROJECT
 
 # Packages whose module has another name.
 MODULES = {"scikit-image": "skimage", "pillow": "PIL", "import-linter": "importlinter"}
-# Named without an import: Keras's callback imports TensorBoard; a test runs import-linter as a
-# program; notebooks need a kernel, which Jupyter starts.
-NOT_IMPORTED = {"tensorboard", "importlinter", "ipykernel"}
+# Named without an import: Keras's callback imports TensorBoard; tests run build and import-linter
+# as programs; notebooks need a kernel, which Jupyter starts.
+NOT_IMPORTED = {"tensorboard", "build", "importlinter", "ipykernel"}
 # Imported only where it is installed.
 OPTIONAL = {"IPython", "torch", "torchvision"}
 # pooch downloads with it; a test replaces its connection.
