@@ -14,6 +14,13 @@ COCO_CATEGORIES = {7: "square", 2: "bar", 11: "slab"}
 COCO_COLOURS = {7: (220, 40, 40), 2: (40, 200, 60), 11: (50, 80, 230)}
 
 
+def pytest_ignore_collect(collection_path, config):
+    """Of a smoke run, leaves out files without a smoke test: importing them takes its time, too."""
+    if config.option.markexpr == "smoke" and collection_path.match("test_*.py"):
+        return "mark.smoke" not in collection_path.read_text(encoding="utf-8") or None
+    return None
+
+
 @pytest.fixture(scope="session")
 def golden_dir():
     """The folder of the reference's outputs; its README says what is in it."""

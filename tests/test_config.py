@@ -347,6 +347,7 @@ def test_a_value_that_json_cannot_represent_is_named():
         config.to_json()
 
 
+@pytest.mark.smoke
 def test_json_holds_every_setting_and_no_derived_one(tmp_path):
     config = Named(NUM_CLASSES=5, MEAN_PIXEL=[1, 2, 3], STEPS_PER_EPOCH=np.int64(7))
     config.save(tmp_path / "config.json")

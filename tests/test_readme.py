@@ -58,7 +58,8 @@ def test_pictures_are_small():
     assert pictures
     for picture in pictures:
         assert (PROJECT / picture).stat().st_size < 200_000
-        assert min(Image.open(PROJECT / picture).size) > 300
+        with Image.open(PROJECT / picture) as image:
+            assert min(image.size) > 300
 
 
 def test_files_that_it_names_exist():

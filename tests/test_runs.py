@@ -48,6 +48,7 @@ def test_epoch_comes_from_the_files_name_wherever_it_lies(path, epoch):
     assert epoch_of(path) == epoch
 
 
+@pytest.mark.smoke
 def test_checkpoint_names_are_the_references(tmp_path):
     path = checkpoint_path(tmp_path, "Ury", 7)
     assert path == os.path.join(tmp_path, "mask_rcnn_ury_0007.h5")
@@ -174,6 +175,7 @@ def config():
                   IMAGE_MIN_DIM=256, MEAN_PIXEL=np.array([1.5, 2.5, 3.5]))  # fmt: skip
 
 
+@pytest.mark.smoke
 def test_metadata_come_back_as_they_were(tmp_path, config):
     path = tmp_path / "run" / "mask_rcnn_ury_0003.h5"
     save_metadata(path, config, ["BG", "eryth", "Größe"], [None, np.int64(5), 9], epoch=np.int32(3))

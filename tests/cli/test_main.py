@@ -193,6 +193,7 @@ def test_no_file_outside_the_folder_is_opened(capsys, coco_folder):
 # --- convert --------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_convert_and_check(capsys, tmp_path):
     folder, target = draw_voc(tmp_path / "voc"), tmp_path / "deep" / "coco"
     code, lines, _ = run(capsys, "convert", folder, target)
@@ -215,6 +216,7 @@ def test_convert_one_subset_counted_from_zero(capsys, tmp_path):
     assert box.tolist() == [[30, 30, 45, 50]]
 
 
+@pytest.mark.filterwarnings("default:train.txt. 1 bad item:UserWarning")
 def test_convert_bad_input(capsys, tmp_path):
     folder, target = draw_voc(tmp_path / "voc"), tmp_path / "coco"
     set_annotation(folder, "a", annotation(voc_object(), voc_object("rod", "x")))
@@ -224,12 +226,14 @@ def test_convert_bad_input(capsys, tmp_path):
     shutil.rmtree(target, ignore_errors=True)
     code = cli.main(["convert", str(folder), str(target), "--skip-bad"])
     captured = capsys.readouterr()
+    assert "warning: train.txt: 1 bad item is left out" in captured.err
     assert code == 0 and "train: 2 images with 2 objects" in captured.out
 
 
 # --- the command itself ---------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_help_and_version(capsys):
     for arguments in (["--help"], ["check", "--help"], ["convert", "--help"]):
         assert cli.main(arguments) == 0

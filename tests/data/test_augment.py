@@ -118,6 +118,7 @@ def test_resolving():
             augment.resolve(wrong)
 
 
+@pytest.mark.smoke
 def test_composing_applies_in_order():
     def double(image, boxes, class_ids, rng):
         return image * 2, boxes, class_ids

@@ -52,6 +52,7 @@ def kinds(findings):
 # --- images ---------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("decode", [True, False, 2])
 def test_a_good_data_set_has_no_findings(dataset, decode):
     with warnings.catch_warnings():

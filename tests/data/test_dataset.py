@@ -130,6 +130,7 @@ class Masks(Dataset):
         return self.masks, self.ids
 
 
+@pytest.mark.smoke
 def test_boxes_are_taken_from_masks():
     masks = np.zeros((20, 30, 3), bool)
     masks[4:9, 10:25, 0] = True
@@ -154,6 +155,7 @@ def test_masks_and_class_ids_that_disagree_are_an_error():
 # --- COCO folders ---------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_a_coco_folder_is_loaded_without_a_warning(coco_folder):
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -95,6 +95,7 @@ def test_gray_of_a_palette_is_that_of_its_colours(tmp_path):
     assert read_image(tmp_path / "a.png", channels=1).item() == 255
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tif", "webp"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(tmp_path, suffix, orientation):

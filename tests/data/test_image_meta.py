@@ -1,11 +1,12 @@
 """The image meta, against the reference."""
 
-
 import numpy as np
+import pytest
 
 from frcnn.data.image_meta import compose_image_meta, parse_image_meta
 
 
+@pytest.mark.smoke
 def test_meta_is_the_references(functions):
     meta = compose_image_meta(7, (480, 640, 3), (256, 256, 3), (32, 0, 224, 256), 0.4,
                               [1, 0, 1, 1, 0, 1, 1, 1])

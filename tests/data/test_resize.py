@@ -134,6 +134,7 @@ def test_gray_images_without_a_channel_axis():
     assert_like_the_reference(image, inner)
 
 
+@pytest.mark.smoke
 def test_boxes_follow_pixels():
     image = np.zeros((100, 160, 3), np.uint8)
     image[20:60, 40:120] = 255

@@ -51,6 +51,7 @@ def plain_match(anchors, class_ids, boxes):
 # --- RPN ------------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 @pytest.mark.parametrize("known_grid", [True, False])
 def test_rpn_targets_are_the_references(functions, known_grid):
     anchors = pyramid_anchors(unlimited(), SHAPE)

@@ -37,6 +37,7 @@ def load(folder, subset="train", **options):
 # --- good folders ---------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_boxes_lie_on_their_pixels(folder):
     """Each class is drawn in a color of its own, which is found by search, not by the boxes."""
     dataset = load(folder)

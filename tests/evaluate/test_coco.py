@@ -13,6 +13,7 @@ from pycocotools.cocoeval import COCOeval
 from frcnn import evaluate
 
 
+@pytest.mark.smoke
 def test_perfect_detections_have_ap_one():
     dataset = Boxes([([A, B], [1, 3]), ([C, [0, 0, 200, 200]], [1, 1]), ([], [])])
     metrics = evaluate.evaluate_detections(dataset, perfect(dataset), score_threshold=0.05)

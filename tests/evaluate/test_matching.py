@@ -41,6 +41,7 @@ def test_matches_drop_padding_and_low_scores():
     assert overlaps.shape == (2, 2)
 
 
+@pytest.mark.smoke
 def test_ap_of_a_hand_worked_ranking():
     # ranking: hit, false, hit; one object of three is missed.
     # precision 1, 1/2, 2/3; recall 1/3, 1/3, 2/3; envelope 1 up to 1/3, then 2/3 up to 2/3.

@@ -27,6 +27,7 @@ def test_pyramid_anchors_are_the_references(functions, case):
     np.testing.assert_array_equal(anchors[golden("index")], golden("value"))
 
 
+@pytest.mark.smoke
 def test_anchors_placed_by_hand():
     anchors = generate_anchors(8, [1, 4], shape=(3, 3), feature_stride=16, anchor_stride=2)
     # Cells 0 and 2 of each axis are at pixels 0 and 32; a ratio of 4 is 16 wide and 4 high.

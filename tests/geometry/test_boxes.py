@@ -85,6 +85,7 @@ def test_suppression_keeps_what_the_reference_keeps(functions, dtype):
 # --- overlaps -------------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_overlap_worked_out_by_hand():
     one, other = [[0, 0, 10, 10]], [[5, 5, 15, 15], [10, 0, 20, 10], [0, 0, 10, 10]]
     np.testing.assert_allclose(compute_overlaps(one, other), [[25 / 175, 0, 1]])
@@ -135,6 +136,7 @@ def test_overlaps_are_fractions_and_symmetric(boxes1, boxes2):
 # --- deltas and normalization ---------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_deltas_worked_out_by_hand():
     box, gt = np.array([0.0, 0, 10, 20]), np.array([5.0, 0, 25, 20])
     # The centre moves from 5 to 15, one height down; the height doubles.
@@ -169,6 +171,7 @@ def test_pixels_survive_normalization(boxes, shape):
 # --- suppression ----------------------------------------------------------------------------
 
 
+@pytest.mark.smoke
 def test_suppression_is_strictly_above_the_threshold():
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 5], [0, 0, 10, 6]])  # IoU 0.5 and 0.6
     scores = np.array([0.9, 0.8, 0.1])

@@ -40,7 +40,7 @@ def test_every_backbone_gives_the_same_maps(fixture, count, left, request):
     assert len(folded.folded) == count
     assert sum(isinstance(layer, BatchNorm) for layer in folded.model.layers) == left
     image = np.random.default_rng(0).normal(0, 60, (1, 64, 96, 3)).astype(np.float32)
-    for found, expected in zip(folded.model([image]), model([image])):
+    for found, expected in zip(folded.model(image), model(image)):
         expected = array(expected)
         np.testing.assert_allclose(array(found), expected, rtol=1e-3,
                                    atol=1e-5 * np.abs(expected).max())

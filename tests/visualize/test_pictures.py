@@ -19,6 +19,7 @@ def axes():
     return Figure(figsize=(6, 4)).add_subplot()
 
 
+@pytest.mark.smoke
 def test_every_object_has_its_box_name_score_and_class_color():
     ax = visualize.display_instances(GRAY, BOXES, [1, 3, 1], NAMES, [0.912, 0.5, 0.25], title="a")
     assert [drawn_box(patch) for patch in outlines(ax)] == [tuple(box) for box in BOXES]

@@ -33,6 +33,7 @@ def rng():
     return np.random.default_rng(0)
 
 
+@pytest.mark.smoke
 def test_what_is_written_is_read_as_float32(written):
     path, groups = written
     found = arrays_of(path)
