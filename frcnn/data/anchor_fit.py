@@ -8,7 +8,7 @@ import numpy as np
 from frcnn.arrays import ClassIds, FloatArray
 from frcnn.config import Config
 from frcnn.data.dataset import Dataset
-from frcnn.data.resize import resize_image
+from frcnn.data.resize import ResizePlan
 
 LEVELS = ("P2", "P3", "P4", "P5", "P6")
 # An object counts as covered by an anchor from this IoU on. Every object has one positive anchor,
@@ -81,20 +81,12 @@ def molded_objects(dataset: Dataset, config: Config) -> Objects:
     boxes, shapes, classes = [np.zeros((0, 4))], [np.zeros((0, 2))], [np.zeros(0, np.int32)]
     for image_id in dataset.image_ids:
         found, class_ids = dataset.load_boxes(image_id)
-        found, class_ids = found[class_ids > 0].astype(np.float64), class_ids[class_ids > 0]
+        found, class_ids = found[class_ids > 0], class_ids[class_ids > 0]
         if not len(found):
             continue
-        height, width = _image_shape(dataset, image_id)
-        # Of an image without channels or bytes: only its shape matters.
-        blank = np.broadcast_to(np.zeros((), np.uint8), (height, width, 1))
-        mode = "pad64" if config.IMAGE_RESIZE_MODE == "crop" else config.IMAGE_RESIZE_MODE
-        molded, window, *_ = resize_image(
-            blank, config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, min_scale=config.IMAGE_MIN_SCALE,
-            mode=mode)
-        y1, x1, y2, x2 = window
-        factor = np.array([(y2 - y1) / height, (x2 - x1) / width] * 2)
-        boxes.append(found * factor + [y1, x1, y1, x1])
-        shapes.append(np.broadcast_to(np.array(molded.shape[:2], float), (len(found), 2)))
+        plan = ResizePlan.for_detection(_image_shape(dataset, image_id), config)
+        boxes.append(plan.boxes_to_molded(found).astype(np.float64))
+        shapes.append(np.broadcast_to(np.array(plan.molded_shape, float), (len(found), 2)))
         classes.append(class_ids)
     return Objects(np.concatenate(boxes), np.concatenate(shapes), np.concatenate(classes))
 
