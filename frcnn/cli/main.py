@@ -18,6 +18,7 @@ COMMANDS = {
     "detect": "detect objects in images",
     "evaluate": "evaluate a trained detector on a data set",
     "check": "list what is wrong with a data set",
+    "anchors": "compare anchors with a data set's objects, and recommend better ones",
     "convert": "convert a data set from Pascal VOC's layout to COCO's",
 }
 DETECTING = ("detect", "evaluate")  # these never train
