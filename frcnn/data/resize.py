@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from frcnn.arrays import Boxes, FloatArray, Image, Seed, Shape, Window
+from frcnn.arrays import Boxes, FloatArray, Image, IntArray, Seed, Shape, Window
 from frcnn.config import RESIZE_MODES, Config
 from frcnn.data.resample import resample
 from frcnn.errors import ConfigError, ImageError
@@ -235,7 +235,7 @@ def resize_scale(height: int, width: int, min_dim: int | None, max_dim: int | No
     return scale
 
 
-def boxes_from_window(boxes: Boxes, window: Window, shape: Shape) -> FloatArray:
+def boxes_from_window(boxes: Boxes, window: Window | IntArray, shape: Shape) -> FloatArray:
     """Boxes of a molded image in the pixels of the image that fills a window of it.
 
     Args:
