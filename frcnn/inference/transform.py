@@ -73,7 +73,8 @@ def unmold_detections(
     detections = np.asarray(detections, np.float32)
     detections = detections[detections[:, 4] > 0]
     height, width = original_image_shape[:2]
-    boxes = boxes_from_window(detections[:, :4], window, original_image_shape)
+    y1, x1, y2, x2 = window
+    boxes = boxes_from_window(detections[:, :4], (y1, x1, y2, x2), original_image_shape)
     boxes = np.clip(boxes, 0, [height, width, height, width]).astype(np.float32)
     has_area = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     return boxes[has_area], detections[has_area, 4].astype(np.int32), detections[has_area, 5]

@@ -127,7 +127,7 @@ class MaskRCNN(RunFolder):
         self._weights_are_random = False
         return report
 
-    def get_imagenet_weights(self) -> str | Path:
+    def get_imagenet_weights(self) -> str:
         """Downloads the backbone's ImageNet weights, once; returns the file's path."""
         return download.get_imagenet_weights(self.config.BACKBONE, verbose=1)
 
