@@ -4,8 +4,9 @@ What is wrong in an annotation file is found when it is read; see `coco_json` an
 """
 
 import os
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -15,13 +16,24 @@ from frcnn.data.clipping import clip_box
 from frcnn.data.findings import Finding, report
 from frcnn.errors import DatasetError, FrcnnError
 
-if TYPE_CHECKING:  # dataset.py imports this module
-    from frcnn.data.dataset import Dataset
-
 _MOST_THREADS = 8  # each holds an image
 
 
-def check_images(dataset: "Dataset", *, decode: bool | int = True,
+class CheckedDataset(Protocol):
+    """What the check needs of a `Dataset`, which imports this module."""
+
+    num_images: int
+    num_classes: int
+    image_info: list[dict[str, Any]]
+
+    def header_size(self, image_id: int) -> tuple[int, int] | None: ...
+    def image_reference(self, image_id: int) -> str: ...
+    def leave_out(self, image_ids: Iterable[int]) -> None: ...
+    def load_boxes(self, image_id: int) -> tuple[Array, Array]: ...
+    def load_image(self, image_id: int) -> Array: ...
+
+
+def check_images(dataset: CheckedDataset, *, decode: bool | int = True,
                  progress: bool = False) -> list[tuple[int, Finding]]:
     """Checks every image of a data set, and the boxes that the data set has for it.
 
@@ -53,7 +65,7 @@ def check_images(dataset: "Dataset", *, decode: bool | int = True,
     return found
 
 
-def settle_images(dataset: "Dataset", *, skip_bad: bool = False, decode: bool | int = True,
+def settle_images(dataset: CheckedDataset, *, skip_bad: bool = False, decode: bool | int = True,
                   progress: bool = False) -> None:
     """Checks the images before training: raises for the bad ones, or leaves them out.
 
@@ -79,7 +91,7 @@ def settle_images(dataset: "Dataset", *, skip_bad: bool = False, decode: bool | 
 # --- one image ------------------------------------------------------------------------------
 
 
-def _check_image(dataset: "Dataset", image_id: int, decode: bool) -> list[Finding]:
+def _check_image(dataset: CheckedDataset, image_id: int, decode: bool) -> list[Finding]:
     """The findings on one image and its boxes."""
     info = dataset.image_info[image_id]
     source_id, name = info["id"], f"Image {info['id']}"
@@ -100,7 +112,7 @@ def _check_image(dataset: "Dataset", image_id: int, decode: bool) -> list[Findin
     return _check_boxes(dataset, image_id, name, shape or declared)
 
 
-def _image_shape(dataset: "Dataset", image_id: int, decode: bool) -> tuple[int, int] | None:
+def _image_shape(dataset: CheckedDataset, image_id: int, decode: bool) -> tuple[int, int] | None:
     """(height, width) of an image; None when it has to be decoded for that."""
     if decode:
         shape = np.shape(dataset.load_image(image_id))
@@ -111,7 +123,7 @@ def _image_shape(dataset: "Dataset", image_id: int, decode: bool) -> tuple[int, 
     return dataset.header_size(image_id)
 
 
-def _check_boxes(dataset: "Dataset", image_id: int, name: str,
+def _check_boxes(dataset: CheckedDataset, image_id: int, name: str,
                  shape: tuple[int | None, int | None]) -> list[Finding]:
     """The findings on the boxes of one image of that (height, width), None where unknown."""
     source_id = dataset.image_info[image_id]["id"]

@@ -17,6 +17,7 @@ from frcnn.errors import CheckpointError
 from frcnn.weights.hdf5 import open_weight_file, write_weight_file
 from frcnn.weights.matching import (
     Matches,
+    ModelLayer,
     match_by_name,
     match_by_order,
     other_backbone_layers,
@@ -59,23 +60,6 @@ class LoadReport:
         if self.mismatched:
             parts.append("mismatched " + _some(map(_mismatch_text, self.mismatched)))
         return "; ".join(parts)
-
-
-@dataclass(frozen=True)
-class ModelLayer:
-    """A layer that has weights.
-
-    Attributes:
-        name: the layer's name.
-        group: name of the nested model that it is part of, or its own.
-        variables: Keras variables by name ("kernel", ...), in Keras's order.
-        epsilon: BatchNorm's, else None.
-    """
-
-    name: str
-    group: str
-    variables: dict[str, Any]
-    epsilon: float | None = None
 
 
 # --- layers of a model ----------------------------------------------------------------------

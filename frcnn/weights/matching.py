@@ -10,7 +10,7 @@ adapted: it was trained on BGR, too, but the reference feeds it RGB, and so does
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,28 @@ from frcnn.errors import CheckpointError
 from frcnn.weights.hdf5 import FileWeight
 from frcnn.weights.names import backbone_block, reference_resnet_name, without_counter
 
-if TYPE_CHECKING:  # it imports this module
-    from frcnn.weights.checkpoint import ModelLayer
-
 Layers: TypeAlias = "Mapping[str, ModelLayer]"
 # By (layer name, variable name).
 Matches: TypeAlias = "dict[tuple[str, str], Match]"
 # Position of each weight, by id, in its group, and the groups' sizes.
 _Ordinals: TypeAlias = tuple[dict[int, int], dict[str, int]]
+
+
+@dataclass(frozen=True)
+class ModelLayer:
+    """A layer that has weights.
+
+    Attributes:
+        name: the layer's name.
+        group: name of the nested model that it is part of, or its own.
+        variables: Keras variables by name ("kernel", ...), in Keras's order.
+        epsilon: BatchNorm's, else None.
+    """
+
+    name: str
+    group: str
+    variables: dict[str, Any]
+    epsilon: float | None = None
 
 APPLICATIONS_EPSILON = 1.001e-5
 
