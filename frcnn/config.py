@@ -1,6 +1,6 @@
 """Config: every setting of the detector, its default and its check, in one class.
 
-Names and defaults are those of the reference (Matterport's Mask R-CNN, final release), less the
+Names and defaults are those of the reference (Matterport's Mask R-CNN, final release), without the
 settings of the mask head. Subclass it and override class attributes, or pass them by keyword.
 """
 
@@ -30,12 +30,13 @@ _STRIDES = [4, 8, 16, 32, 64]  # of the networks in BACKBONES
 
 
 class Config(Settings):
-    """Settings of one detector. Instances check themselves when built.
+    """Settings of one detector; the values are checked when an instance is created.
 
-    An instance has its own copy of every list, dict and array. An upper-case name that resembles a
-    setting is refused as misspelled, in a subclass and in an assignment; other upper-case
-    attributes of a subclass are settings of the user's own, and stored with the others. The
-    settings of the reference's mask head (IGNORED_SETTINGS) are accepted and ignored.
+    An instance has its own copy of every list, dict and array. An upper-case name that is similar
+    to that of a setting is an error, in a subclass and in an assignment, since it is probably
+    misspelled. Other upper-case attributes of a subclass are the user's own settings, and are
+    stored with the others. The settings in IGNORED_SETTINGS, of the reference's mask head and older
+    releases, are accepted and ignored.
 
     Args:
         **settings: upper-case settings that replace the class's own, as
@@ -48,13 +49,13 @@ class Config(Settings):
 
     NAME: str | None = None  # part of the names of run folders and checkpoints
     GPU_COUNT: int = 1  # factor of the batch size, kept from the reference
-    IMAGES_PER_GPU: int = 2  # images
+    IMAGES_PER_GPU: int = 2  # images in a batch, for each of GPU_COUNT
 
     STEPS_PER_EPOCH: int | None = None  # batches; None: every image once
     VALIDATION_STEPS: int | None = None  # batches; None: every image once
 
-    # One of BACKBONES, or a function of a module: (input_image, stage5, train_bn) -> [C1, ..., C5].
-    # With a function, the shapes of P2 to P6 as well: image_shape -> [5, (height, width)].
+    # One of BACKBONES, or a module-level function (input_image, stage5, train_bn) -> [C1, ..., C5].
+    # COMPUTE_BACKBONE_SHAPE is then required: image_shape -> [5, (height, width)] of P2 to P6.
     BACKBONE: str | Callable[..., Any] = "resnet101"
     COMPUTE_BACKBONE_SHAPE: Callable[..., Any] | None = None
     BACKBONE_STRIDES: Sequence[int] = list(_STRIDES)  # pixels, for P2 to P6
@@ -65,30 +66,30 @@ class Config(Settings):
 
     RPN_ANCHOR_SCALES: Sequence[float] = (32, 64, 128, 256, 512)  # side in pixels, for P2 to P6
     RPN_ANCHOR_RATIOS: Sequence[float] = [0.5, 1, 2]  # width / height
-    RPN_ANCHOR_STRIDE: int = 1  # cells of the feature map between anchors
-    RPN_NMS_THRESHOLD: float = 0.7  # IoU above which a proposal is suppressed
+    RPN_ANCHOR_STRIDE: int = 1  # step between anchors, in cells of the feature map
+    RPN_NMS_THRESHOLD: float = 0.7  # IoU above which NMS drops the lower-scored proposal
     RPN_TRAIN_ANCHORS_PER_IMAGE: int = 256  # anchors in the RPN's losses, for each image
     RPN_BBOX_STD_DEV: ArrayLike = np.array([0.1, 0.1, 0.2, 0.2])  # divisors of (dy, dx, dh, dw)
-    PRE_NMS_LIMIT: int = 6000  # proposals an image before suppression
-    POST_NMS_ROIS_TRAINING: int = 2000  # proposals an image after suppression
-    POST_NMS_ROIS_INFERENCE: int = 1000  # proposals an image after suppression
+    PRE_NMS_LIMIT: int = 6000  # highest-scored anchors of an image that enter NMS
+    POST_NMS_ROIS_TRAINING: int = 2000  # limit of the proposals per image after NMS
+    POST_NMS_ROIS_INFERENCE: int = 1000  # limit of the proposals per image after NMS
 
     IMAGE_RESIZE_MODE: str = "square"  # one of RESIZE_MODES, see frcnn.data.resize
     IMAGE_MIN_DIM: int = 800  # pixels that the shorter side is enlarged to
     IMAGE_MAX_DIM: int = 1024  # pixels, limit of the longer side
-    IMAGE_MIN_SCALE: float = 0  # least factor of resizing; 0: no limit
+    IMAGE_MIN_SCALE: float = 0  # lowest scale factor, before IMAGE_MAX_DIM; 0: no limit
     IMAGE_CHANNEL_COUNT: int = 3  # channels of the image
-    MEAN_PIXEL: ArrayLike = np.array([123.7, 116.8, 103.9])  # gray levels, for each channel
+    MEAN_PIXEL: ArrayLike = np.array([123.7, 116.8, 103.9])  # gray levels, RGB; subtracted
 
     TRAIN_ROIS_PER_IMAGE: int = 200  # RoIs in the head's losses, for each image
     ROI_POSITIVE_RATIO: float = 0.33  # share of positive RoIs
-    POOL_SIZE: int = 7  # cells of a pooled RoI, on each side
-    MAX_GT_INSTANCES: int = 100  # objects an image in training
+    POOL_SIZE: int = 7  # samples of a pooled RoI along each side
+    MAX_GT_INSTANCES: int = 100  # limit of the objects per image in training
     BBOX_STD_DEV: ArrayLike = np.array([0.1, 0.1, 0.2, 0.2])  # divisors of (dy, dx, dh, dw)
 
-    DETECTION_MAX_INSTANCES: int = 100  # detections an image
-    DETECTION_MIN_CONFIDENCE: float = 0.7  # score, 0 to 1
-    DETECTION_NMS_THRESHOLD: float = 0.3  # IoU above which a detection is suppressed
+    DETECTION_MAX_INSTANCES: int = 100  # limit of the detections per image
+    DETECTION_MIN_CONFIDENCE: float = 0.7  # lowest score of a detection, 0 to 1
+    DETECTION_NMS_THRESHOLD: float = 0.3  # IoU above which NMS drops the lower-scored one
 
     LEARNING_RATE: float = 0.001  # of SGD
     LEARNING_MOMENTUM: float = 0.9  # of SGD, 0 to 1
@@ -98,11 +99,11 @@ class Config(Settings):
     LABEL_SMOOTHING: float = 0.0  # share of the head's class target spread over all classes
 
     USE_RPN_ROIS: bool = True  # False: the head trains on random boxes instead of proposals
-    # Whether the true boxes are added to the proposals that train the head, so that it learns
-    # classes that the RPN does not find yet. Not in the reference.
+    # Whether the ground-truth boxes are added to the proposals that train the head, so that it
+    # learns classes that the RPN does not find yet. Not in the reference.
     PROPOSAL_APPEND_GT: bool = False
     TRAIN_BN: bool = False  # False: BatchNorm uses its stored statistics; True: the batch's
-    PRECISION: str = "float32"  # one of PRECISIONS; "auto": bfloat16 where the processor has it
+    PRECISION: str = "float32"  # one of PRECISIONS; "auto": see network.precision
 
     _sources = {
         "BATCH_SIZE": "IMAGES_PER_GPU and GPU_COUNT",
@@ -116,7 +117,7 @@ class Config(Settings):
 
     @property
     def BATCH_SIZE(self) -> int:
-        """Images of a batch."""
+        """Images in a batch."""
         return self.IMAGES_PER_GPU * self.GPU_COUNT
 
     @property

@@ -1,4 +1,4 @@
-"""What training on one kind of data needs: its settings, its data set, its help texts."""
+"""What the programs need for one kind of data: its settings, its data set, its help texts."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from frcnn.config import Config
 from frcnn.data.dataset import Dataset
 from frcnn.data.folders import open_folder
 
-# Share of the epochs that train only the new layers, when the others start from pretrained weights.
+# Share of the epochs that first train only "heads", from pretrained weights or with a new head.
 HEAD_SHARE = 0.2
 # Detections with a lower score do not count in the evaluation. A higher threshold would cut off the
 # precision-recall curves.
@@ -17,12 +17,12 @@ EVALUATION_MIN_CONFIDENCE = 0.05
 
 
 class SmallObjectsConfig(Config):
-    """Settings for small objects, many of them in an image: what differs from the defaults."""
+    """Settings for images with many small objects: those that differ from the defaults."""
 
     NAME = "frcnn"
     BACKBONE = "resnet50"
     IMAGES_PER_GPU = 2
-    # A camera's pictures are wider than high: padding them to squares would waste a third.
+    # Camera images are wider than high: padded to squares, a third of the area would be padding.
     IMAGE_RESIZE_MODE = "fit64"
     IMAGE_MIN_DIM = 640
     IMAGE_MAX_DIM = 640
@@ -45,17 +45,17 @@ class Sample:
     """One kind of data, as the training and evaluation programs use it.
 
     Attributes:
-        config: the Config to train with, unless the weights come with their own.
-        epochs: of a training, when the command line gives no number.
+        config: the Config to train with, unless a JSON file beside the weights has their own.
+        epochs: number of epochs when the command line does not give one.
         load: `load(folder, subset, skip_bad=...)` → a prepared Dataset of the subset "train" or
             "val", or, in the evaluation, of any other.
-        folder: from the value of `--dataset` to the data set's folder.
-        description, epilog: of the training program's help.
-        data_help: of the option `--dataset`; None: the sample makes its own data and has no such
-            option.
-        data_required: whether the option must be given.
-        from_scratch: settings that replace those of `config` in a training from random weights.
-        without_data: the Sample to use where `--dataset` is not given; None: this one.
+        folder: function that turns the value of `--dataset` into the data set's folder.
+        description, epilog: texts of the training program's help.
+        data_help: help text of the option `--dataset`; None: the sample generates its own data and
+            has no such option.
+        data_required: whether `--dataset` must be given.
+        from_scratch: settings that replace those of `config` when training from random weights.
+        without_data: the Sample to use when `--dataset` is not given; None: this one.
     """
 
     config: Config

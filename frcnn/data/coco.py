@@ -20,18 +20,18 @@ class CocoDataset(AnnotatedDataset):
                   class_ids: Collection[int] | None = None, *, source: str = "coco",
                   skip_bad: bool = False) -> None:
         """Adds one subset in COCO's layout: `DIR/annotations/instances_<subset>.json`, images in
-        `DIR/<subset>/`. Several can be loaded, then `prepare()`.
+        `DIR/<subset>/`. Call `prepare()` after loading all subsets.
 
-        Category ids may be any whole numbers; classes are added in their ascending order. Boxes
-        are clipped to the image, empty ones are dropped, both with a warning that counts them.
+        Category ids may be any whole numbers; classes are added by ascending id. Boxes are clipped
+        to the image and empty ones dropped; a warning says how many.
 
         Args:
             dataset_dir: the data set's folder.
-            subset: such as "train" or "val".
+            subset: the name of the subset, such as "train" or "val".
             class_ids: optional list of category ids; then only these classes are loaded, and only
                 images with at least one of them.
-            source: name under which classes and images are kept apart from those of other sets.
-            skip_bad: leave out what cannot be used, with a warning that counts it, instead of
+            source: name that distinguishes these classes and images from those of other data sets.
+            skip_bad: leave out what cannot be used, with a warning that says how much, instead of
                 raising an error.
 
         Raises:

@@ -56,7 +56,12 @@ class Dataset:
     # --- building ---------------------------------------------------------------------------
 
     def add_class(self, source: str, class_id: Any, class_name: str) -> None:
-        """Adds a class, under the id that `source` gives it; one already added is left alone.
+        """Adds a class; one that was already added under this name is ignored.
+
+        Args:
+            source: name of the source of the data, such as "coco"; without a dot.
+            class_id: the source's own id of the class. `prepare` numbers the classes anew, from 1.
+            class_name: its name.
 
         Raises:
             DatasetError: the source's name has a dot, or the class was added under another name.
@@ -91,8 +96,9 @@ class Dataset:
         Args:
             class_map: optional dict that joins classes of several sources: its keys are class
                 names or `"source.id"`, its values the names that they get. Classes with equal
-                names after this become one class; `{}` joins those of equal names as they are.
-                Without a map every class stays its own. A later call without one uses it again.
+                names after this become one class; `{}` joins classes that already have equal names.
+                None uses the map of an earlier call or of the constructor, if there was one;
+                otherwise no classes are joined.
 
         Raises:
             DatasetError: an image is of a source that has no classes, or a key of the map is not
@@ -142,7 +148,7 @@ class Dataset:
                              for info in self.class_info if info["source"] == source})
 
     def leave_out(self, image_ids: Iterable[int]) -> None:
-        """Removes images, by their ids as of `prepare()`, and renumbers the rest."""
+        """Removes images, given by their internal ids, and renumbers the rest."""
         unwanted = {int(image_id) for image_id in image_ids}
         self.image_info = [info for image_id, info in enumerate(self.image_info)
                            if image_id not in unwanted]
@@ -214,13 +220,18 @@ class Dataset:
     def load_boxes(self, image_id: int) -> tuple[Boxes, ClassIds]:
         """The objects in an image; overridden by subclasses.
 
+        If a subclass instead has the reference's `load_mask(image_id)`, which returns masks
+        `[H, W, N]` and class ids `[N]`, the boxes are computed from the masks; empty masks are
+        dropped.
+
         Returns:
-            boxes: float32 `[N, 4]`, (y1, x1, y2, x2) in pixels of the image, (y2, x2) outside.
-            class_ids: int32 `[N]`, negative for a crowd region, which is neither object nor
-                background.
+            boxes: float32 `[N, 4]`, (y1, x1, y2, x2) in pixels of the image, (y2, x2) exclusive.
+            class_ids: int32 `[N]`, internal class ids; negative for a crowd region, which counts
+                neither as an object nor as background.
 
         Raises:
             NotImplementedError: the subclass has neither `load_boxes` nor `load_mask`.
+            DatasetError: the arrays that `load_mask` returned do not fit each other.
         """
         load_mask = getattr(self, "load_mask", None)
         if load_mask is None:
@@ -245,8 +256,8 @@ class Dataset:
 
         Besides what loading found in the annotations these are: images that are missing,
         unreadable, or of another size than declared; boxes that are not numeric, NaN or infinite,
-        empty, inverted, outside or partly outside their image, or of an unknown class. Load with
-        `skip_bad=True` to get a list where there would be an error.
+        empty, inverted, outside or partly outside their image, or of an unknown class. To get all
+        findings in this list, instead of an error from loading, load with `skip_bad=True`.
 
         Args:
             decode: whether to read the images in full, which finds truncated ones; False reads

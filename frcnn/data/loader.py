@@ -1,8 +1,8 @@
-"""From a data set to static batches: the Keras data set of training, and a plain generator.
+"""From a data set to batches of fixed shapes: a Keras data set for training, and a generator.
 
-All randomness (order, augmentation, anchors drawn) comes from a generator seeded by (seed, epoch,
-position in the epoch), so that equal seeds give equal batches whatever thread makes them, and a run
-that resumes at a later epoch gets the batches of an uninterrupted one.
+All random numbers (image order, augmentation, sampled anchors) come from generators seeded by the
+seed, the epoch and, but for the order, the position in the epoch. So equal seeds give equal
+batches, whichever thread makes them, and a resumed run gets the batches of an uninterrupted one.
 """
 
 import warnings
@@ -30,10 +30,10 @@ Batch: TypeAlias = dict[str, Array]  # the model's inputs, see `DetectionSequenc
 
 
 class DetectionSequence(keras.utils.PyDataset):
-    """Batches of a data set for `fit(…, shuffle=False)`, every image once an epoch.
+    """Batches of a data set for `fit(…, shuffle=False)`; by default every image once per epoch.
 
-    With `shuffle=True` Keras would also shuffle the batches, without a seed; the order of the
-    images comes from this class.
+    This class shuffles the images itself; with `fit(…, shuffle=True)` Keras would also shuffle the
+    batches, without a seed.
 
     Item i is `(inputs,)`, where `inputs` is a dict of arrays for B images:
 
@@ -41,34 +41,36 @@ class DetectionSequence(keras.utils.PyDataset):
     |---|---|---|
     | `input_image` | `[B, H, W, C]` float32 | molded: the mean pixel is subtracted |
     | `input_image_meta` | `[B, IMAGE_META_SIZE]` float32 | see `compose_image_meta` |
-    | `input_rpn_match` | `[B, A, 1]` int32 | 1 object, −1 background, 0 neutral |
-    | `input_rpn_bbox` | `[B, RPN_TRAIN_ANCHORS_PER_IMAGE, 4]` float32 | deltas |
-    | `input_gt_class_ids` | `[B, MAX_GT_INSTANCES]` int32 | zero-padded, negative for crowds |
+    | `input_rpn_match` | `[B, A, 1]` int32 | 1 positive, −1 negative, 0 neutral |
+    | `input_rpn_bbox` | `[B, RPN_TRAIN_ANCHORS_PER_IMAGE, 4]` float32 | `build_rpn_targets` |
+    | `input_gt_class_ids` | `[B, MAX_GT_INSTANCES]` int32 | zero-padded; negative: crowd region |
     | `input_gt_boxes` | `[B, MAX_GT_INSTANCES, 4]` float32 | pixels of the molded image |
     | `input_rois` | `[B, random_rois, 4]` int32 | with `random_rois` only; pixels |
 
-    All batches have the same shapes: a last batch that is not full is completed with images from
+    All batches have the same shapes: a last batch that is not full is filled up with images from
     the start of the epoch's order, and in the modes "pad64", "fit64" and "none" all images are
-    padded to the data set's `common_canvas`. Of an image with more than MAX_GT_INSTANCES objects
-    that many are drawn at random, with a warning. An image that cannot be read is replaced by the
-    next one in the order, with a warning that names it; more than five in a row end the run.
+    padded to the data set's `common_canvas`. If an image has more than MAX_GT_INSTANCES objects,
+    that many of them are drawn at random, with a warning. An image that cannot be read is replaced
+    by the next one in the order, with a warning that names it; more than five in a row end the run.
 
     Args:
         dataset: a prepared `Dataset`.
         config: a `Config`.
-        shuffle: a new order each epoch, or the data set's own order every time.
+        shuffle: True for a new random order in each epoch, False for the data set's own order.
         augmentation: None, a preset's name, or a callable; see `frcnn.data.augment`.
         no_augmentation_sources: names of sources whose images are not augmented.
-        batch_size: images a batch; None for the config's BATCH_SIZE.
+        batch_size: images in a batch; None for the config's BATCH_SIZE.
         seed: whole number; None draws one. It is kept as the attribute `seed`.
-        random_rois: boxes drawn on the host for each image, 0 for none.
-        steps: batches an epoch; None for every image once. With a number the next epoch continues
-            where the last one ended, and a new order is drawn after each pass of the data.
+        random_rois: number of random boxes for each image that replace the RPN's proposals; 0 for
+            none.
+        steps: batches in an epoch; None for every image once. With a number the next epoch
+            continues where the last one ended, and a new order is drawn after each pass through
+            the data.
         initial_epoch: the epoch to start with, for a run that is resumed.
         workers: threads that prepare the next batches; with 1 a batch is made when it is requested.
-            They are this class's own: those of Keras mix up batches of two epochs where `fit`
-            first draws one to build the model (on JAX, or under a distribution strategy). They
-            end when no more batches are requested.
+            The threads are this class's own and end when no more batches are requested. Those of
+            Keras would mix batches of two epochs where `fit` draws one in advance to build the
+            model (on JAX, or under a distribution strategy).
         max_queue_size: how many batches to prepare ahead; None for twice the workers.
 
     Attributes:
@@ -109,7 +111,7 @@ class DetectionSequence(keras.utils.PyDataset):
         self._orders: dict[int, IntArray] = {}
 
     def __len__(self) -> int:
-        """Batches an epoch."""
+        """Number of batches in an epoch."""
         return self.steps or -(-self.dataset.num_images // self.batch_size)
 
     def on_epoch_begin(self) -> None:
@@ -249,10 +251,10 @@ def data_generator(dataset: Dataset, config: Config, shuffle: bool = True, augme
         dataset: as for `DetectionSequence`.
         config: as for `DetectionSequence`.
         shuffle: as for `DetectionSequence`.
-        augment: whether to mirror at random horizontally; `augmentation` overrides it.
-        random_rois: boxes drawn on the host for each image, 0 for none.
+        augment: whether to mirror images horizontally at random; `augmentation` replaces it.
+        random_rois: as for `DetectionSequence`.
         batch_size: as for `DetectionSequence`.
-        detection_targets: whether to add the head's targets for those boxes.
+        detection_targets: whether to add the head's targets for the random boxes.
         augmentation: as for `DetectionSequence`.
         no_augmentation_sources: as for `DetectionSequence`.
         seed: as for `DetectionSequence`.

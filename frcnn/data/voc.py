@@ -19,23 +19,23 @@ class VocDataset(AnnotatedDataset):
                  skip_bad: bool = False, first_pixel: int = 1) -> None:
         """Adds one subset in Pascal VOC's layout: image names in
         `DIR/ImageSets/Main/<subset>.txt`, `DIR/JPEGImages/<name>.jpg` (or .png, .bmp, .tif),
-        `DIR/Annotations/<name>.xml`. Several can be loaded, then `prepare()`.
+        `DIR/Annotations/<name>.xml`. Call `prepare()` after loading all subsets.
 
-        The format's corners are pixels counted from 1, the last one included: as in the usual
-        converters to COCO's format, (xmin, ymin, xmax, ymax) becomes the box (ymin − 1, xmin − 1,
-        ymax, xmax). An object marked `difficult` becomes a crowd region.
+        The format counts pixels from 1 and includes the last one. As in the usual converters to
+        COCO's format, (xmin, ymin, xmax, ymax) becomes the box (ymin − 1, xmin − 1, ymax, xmax). An
+        object marked `difficult` becomes a crowd region.
 
         Args:
             dataset_dir: the data set's folder.
-            subset: such as "train" or "val".
-            class_names: the classes in the order in which they are numbered; an object of any
-                other cannot be used. Default: all names in any of the data set's subsets, sorted,
-                so that its subsets agree.
-            source: name under which classes and images are kept apart from those of other sets.
-            skip_bad: leave out what cannot be used, with a warning that counts it, instead of
+            subset: the name of the subset, such as "train" or "val".
+            class_names: the classes in the order in which they are numbered; an object of another
+                class cannot be used. Default: the names in all subsets of the data set, sorted, so
+                that all subsets have the same classes.
+            source: name that distinguishes these classes and images from those of other data sets.
+            skip_bad: leave out what cannot be used, with a warning that says how much, instead of
                 raising an error.
-            first_pixel: what xmin is at the image's left edge; 0 for annotation tools that count
-                from there.
+            first_pixel: the value of xmin at the image's left edge: 1 as the format defines it, 0
+                for annotation tools that count from 0.
 
         Raises:
             FileNotFoundError: the folder, one of its parts or the subset's list is missing.

@@ -103,25 +103,25 @@ def evaluate_detections(dataset: Dataset, results: Results,
                         image_ids: Iterable[int] | None = None, max_detections: int = 100, *,
                         score_threshold: float | None = None,
                         nms_threshold: float | None = None) -> Metrics:
-    """COCO figures of detections against a data set's boxes.
+    """COCO metrics of detections, computed against a data set's boxes.
 
-    An object's size is its box's area in the image's own pixels. Crowd regions (negative class ids)
-    are ignored as COCO ignores them, and so are detections of a class that the image's source has
-    no labels for. Sub-pixel `boxes` are used where a result has them, else `rois`.
+    An object's size is the area of its box in pixels of the original image. Crowd regions (negative
+    class ids) are ignored as COCO ignores them, and so are detections of a class that the image's
+    source has no labels for. Sub-pixel `boxes` are used where a result has them, else `rois`.
 
     Args:
         dataset: a prepared Dataset.
         results: dict, internal image id → result of `detect`; an image without an entry counts as
             one without detections.
         image_ids: internal ids of the images to evaluate; None takes them all.
-        max_detections: best detections of each image that count, for each class.
-        score_threshold, nms_threshold: how the detections were made; stored in `settings`.
+        max_detections: how many detections of each image and class count, those of highest score.
+        score_threshold, nms_threshold: those of the detector; only stored in `settings`.
 
     Returns:
-        metrics: dict that JSON can hold, with `AP` (IoU 0.50 to 0.95), `AP50`, `AP75`, then `APs`,
-        `APm`, `APl` (area below 32², to 96², above) and `AR100`, floats from 0 to 1, or None where
-        there is nothing to find; `per_class`, a dict: class name → `AP`, `AP50`, `objects` (their
-        number, without crowd regions); and `settings`, a dict.
+        metrics: dict that can be written as JSON, with `AP` (IoU 0.50 to 0.95), `AP50`, `AP75`,
+        then `APs`, `APm`, `APl` (area below 32², to 96², above) and `AR100`, floats from 0 to 1, or
+        None where there are no objects; `per_class`, a dict: class name → `AP`, `AP50`, `objects`
+        (their number, without crowd regions); and `settings`, a dict.
 
     Raises:
         ValueError: a detection has an unknown class, or a box or score that is NaN or infinite.

@@ -1,4 +1,4 @@
-"""MaskRCNN: build, load, train, detect. The name is the reference's; there is no mask head."""
+"""MaskRCNN: build, load, train, detect. Named as in the reference; it has no mask head."""
 
 import logging
 import warnings
@@ -46,13 +46,13 @@ Mode: TypeAlias = Literal["training", "inference"]
 
 
 class MaskRCNN(RunFolder):
-    """A detector: its Keras model, and what loads, trains and applies it.
+    """A detector: its Keras model, with methods that load weights, train and detect.
 
     Args:
         mode: "training" or "inference".
         config: Config.
         model_dir: folder of all runs; a run's own folder is made in it when training starts.
-        seed: of the weights and of the RoI sampling; None draws one.
+        seed: of the initial weights, the RoI sampling and, by default, `train`; None draws one.
 
     Raises:
         ValueError: the mode is neither of these.
@@ -98,7 +98,7 @@ class MaskRCNN(RunFolder):
         self, filepath: str | Path, by_name: bool = True,
         exclude: str | Iterable[str] | None = None, allow_missing: bool | Iterable[str] = False,
     ) -> checkpoints.LoadReport:
-        """Loads a checkpoint, and continues from its epoch and in its folder.
+        """Loads a checkpoint; `train` continues from its epoch, and in its folder if NAME fits.
 
         Args:
             filepath, by_name, exclude, allow_missing: see `frcnn.weights.checkpoint.load_weights`.
@@ -107,7 +107,7 @@ class MaskRCNN(RunFolder):
             The report: which layers were loaded, ignored, excluded and missing.
 
         Raises:
-            CheckpointError, FileNotFoundError: the file cannot be used; nothing has changed.
+            CheckpointError, FileNotFoundError: the file cannot be used; no weight was changed.
         """
         with collection_paused():
             report = checkpoints.load_weights(self.keras_model, filepath, by_name, exclude,
@@ -117,10 +117,10 @@ class MaskRCNN(RunFolder):
         return report
 
     def load_imagenet_weights(self, filepath: str | Path | None = None) -> checkpoints.LoadReport:
-        """Loads ImageNet weights into the backbone; the other layers keep theirs.
+        """Loads ImageNet weights into the backbone; the other layers keep their weights.
 
         Args:
-            filepath: default `get_imagenet_weights()`.
+            filepath: the weight file; default `get_imagenet_weights()`.
         """
         report = checkpoints.load_imagenet_weights(
             self.keras_model, filepath or self.get_imagenet_weights())
@@ -144,7 +144,7 @@ class MaskRCNN(RunFolder):
     def set_trainable(
         self, layer_regex: str, keras_model: keras.Model | None = None, verbose: int = 0,
     ) -> list[str]:
-        """Makes the layers trainable whose whole name matches, and no others; returns the names."""
+        """Makes only the layers trainable whose full name matches; returns their names."""
         return layer_selection.set_trainable(keras_model or self.keras_model, layer_regex, verbose)
 
     def train(
@@ -161,10 +161,11 @@ class MaskRCNN(RunFolder):
             train_dataset: a prepared Dataset.
             val_dataset: a prepared Dataset, or None for no validation.
             learning_rate: a number or a Keras schedule.
-            epochs: the running total: a model at epoch 3 trained with 5 trains two more.
+            epochs: the total number of epochs, those already done included: with 5, a model at
+                epoch 3 is trained for two more.
             layers: "heads", "3+", "4+", "5+", "all" or a regular expression of layer names.
-            augmentation: see `frcnn.data.augment`; None augments nothing.
-            custom_callbacks: further Keras callbacks.
+            augmentation: see `frcnn.data.augment`; None for no augmentation.
+            custom_callbacks: further Keras callbacks, called after this package's own.
             no_augmentation_sources: sources whose images are not augmented.
             schedule: "constant", "warmup_step" or "warmup_cosine"; see `schedules.WarmupSchedule`.
             schedule_start: the epoch at which the schedule began, for a run that is resumed;
@@ -175,7 +176,7 @@ class MaskRCNN(RunFolder):
             verbose: 0 prints nothing, 1 shows Keras's progress bar, 2 prints one line an epoch.
 
         Raises:
-            ValueError: an argument has a value that is not allowed; nothing has changed.
+            ValueError: an argument has a value that is not allowed; the model is unchanged.
             DatasetError, ImageError: the data cannot be used.
             TrainingDivergedError: the loss or a weight became NaN or infinite.
         """
@@ -217,15 +218,16 @@ class MaskRCNN(RunFolder):
         """Detects and classifies the objects in images.
 
         Args:
-            images: list of uint8 `[h, w, C]`, any number, of any sizes; or whatever
-                `detect_stream` takes.
+            images: list of uint8 arrays `[h, w, C]`, any number of any sizes; paths and functions
+                are also accepted, as in `detect_stream`.
             verbose: 1 shows a progress bar.
             batch_size: see `detect_stream`.
 
         Returns:
-            A list of dicts, one an image, best first: `rois` int32 `[N, 4]` and `boxes` float32
-            `[N, 4]`, (y1, x1, y2, x2) in the image's own pixels, rounded and not; `class_ids`
-            int32 `[N]`; `scores` float32 `[N]`.
+            A list with one dict for each image, in order. Its arrays have one row for each object,
+            by descending score: `boxes` float32 `[N, 4]`, (y1, x1, y2, x2) in pixels of the
+            original image; `rois` int32 `[N, 4]`, the same rounded; `class_ids` int32 `[N]`;
+            `scores` float32 `[N]`.
 
         Raises:
             ValueError: the shape of an image does not fit the model.
@@ -237,17 +239,16 @@ class MaskRCNN(RunFolder):
         self, images: Iterable[ImageSource], *, batch_size: int | None = None,
         workers: int | None = None, return_exceptions: bool = False,
     ) -> Iterator[DetectionResult | Exception]:
-        """Detects in any number of images, of which few are in memory at a time.
+        """Detects in any number of images, of which only a few are in memory at a time.
 
         Threads read, resize and mold the next images while the network processes the current ones.
 
         Args:
             images: iterable, possibly endless, of uint8 arrays `[h, w, C]`, paths of image files,
-                or functions without arguments that return such an array. Threads call it and the
-                functions, but no two call the iterable at once.
-            batch_size: images that go through the network together; None chooses by their molded
-                size and the device.
-            workers: number of threads; None for one a core, at most four.
+                or functions without arguments that return such an array. Worker threads draw
+                from the iterable, one at a time, and call the functions, several at a time.
+            batch_size: images in a batch; None chooses by their molded size and the device.
+            workers: number of threads; None for one per processor core, at most four.
             return_exceptions: True yields the error of an image that cannot be read or does not
                 fit in place of its result, and continues.
 
@@ -264,20 +265,21 @@ class MaskRCNN(RunFolder):
         self, molded_images: Sequence[Array] | Array, image_metas: Sequence[Array] | Array,
         verbose: int = 0,
     ) -> list[DetectionResult]:
-        """Detects in images that are molded already; boxes in pixels of the molded image.
+        """Detects in images that are already molded; boxes are in pixels of the molded image.
 
         Args:
             molded_images: float32 `[B, H, W, C]`, or a list of images of one shape.
-            image_metas: `[B, META]`; the windows in them are not undone.
+            image_metas: `[B, META]`; boxes are clipped to the windows in them, but not mapped back
+                to the original images.
             verbose: unused, as in the reference.
 
         Returns:
-            A list of dicts as of `detect`.
+            A list of dicts, as from `detect`.
         """
         return self._detection.detect_molded(molded_images, image_metas)
 
     def compile_detection(self, jit_compile: JitCompile = "auto") -> None:
-        """Sets how detection is compiled; without this call the first detection does, by "auto".
+        """Sets how detection is compiled; without this call it is compiled with "auto".
 
         Args:
             jit_compile: True for XLA, which compiles for each molded shape and batch size; False
@@ -288,11 +290,11 @@ class MaskRCNN(RunFolder):
 
     @property
     def detection_shapes(self) -> list[BatchShape]:
-        """(B, H, W) of the molded batches that detection was compiled for; None is any number.
+        """(B, H, W) of the molded batches that detection was compiled for; None means any number.
 
-        On TensorFlow without XLA there is one. Otherwise there are some for each molded size,
-        whose sides are multiples of 64 (in the mode "square" there is one size), and B is a power
-        of two.
+        On TensorFlow without XLA there is one entry. Otherwise there are one or more for each
+        molded size, whose sides are multiples of 64 (in the mode "square" there is one size), and B
+        is a power of two.
         """
         return self._runner.shapes if self._runner else []
 
@@ -304,7 +306,7 @@ class MaskRCNN(RunFolder):
         return self._runner
 
     def mold_inputs(self, images: Iterable[Array]) -> tuple[FloatArray, FloatArray, IntArray]:
-        """Resizes, pads and molds images that get one molded shape.
+        """Resizes, pads and molds images that all get the same molded shape.
 
         Returns:
             molded images float32 `[B, H, W, C]`, metas float32 `[B, META]`, windows `[B, 4]`
@@ -317,7 +319,7 @@ class MaskRCNN(RunFolder):
         self, detections: Array, original_image_shape: Shape, image_shape: Shape,
         window: Window | IntArray,
     ) -> tuple[Boxes, ClassIds, Scores]:
-        """Converts one image's detections to its own pixels; see `transform.unmold_detections`."""
+        """Converts detections to pixels of the original image; see `transform`."""
         return transform.unmold_detections(detections, original_image_shape, image_shape, window)
 
     # --- inspection ---------------------------------------------------------------------------
@@ -338,15 +340,16 @@ class MaskRCNN(RunFolder):
         self, images: Sequence[Array], outputs: Sequence[tuple[str, Tensor]],
         image_metas: Sequence[Array] | Array | None = None,
     ) -> OrderedDict[str, Array]:
-        """Evaluates tensors inside the model for images of one molded shape.
+        """Evaluates tensors inside the model, for images that have the same molded shape.
 
         Args:
             images: list of uint8 `[h, w, C]`; with `image_metas`, molded images instead.
-            outputs: list of (name, tensor), as `keras_model.get_layer(name).output`.
-            image_metas: `[B, META]`.
+            outputs: list of (name, tensor), with tensors such as
+                `keras_model.get_layer(layer_name).output`.
+            image_metas: `[B, META]`, of molded images; None molds `images` first.
 
         Returns:
-            OrderedDict of NumPy arrays, by name.
+            OrderedDict: name → NumPy array.
         """
         self._check_mode("run_graph", "inference")
         if image_metas is None:

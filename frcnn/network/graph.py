@@ -3,8 +3,8 @@
     image → backbone → feature pyramid → RPN over P2 to P6 → proposals
           → RoI align over P2 to P5 → head → detections
 
-In training the proposals pass through `DetectionTargetLayer`, which samples those that train the
-head, and the RPN is computed again at its sampled anchors; the losses are in `detector.py`.
+In training, `DetectionTargetLayer` samples the proposals that train the head, and `SampledRPN`
+computes the RPN again at the anchors that train it; the losses are in `detector.py`.
 """
 
 from typing import NamedTuple
@@ -34,7 +34,7 @@ def build_detector(mode: str, config: Config, seed: int | None = None) -> Detect
     Args:
         mode: "training" or "inference".
         config: Config.
-        seed: of the RoI sampling in training.
+        seed: of the RoI sampling in training; None draws one.
 
     Returns:
         Detector; `training_graph` and `inference_graph` name its inputs and outputs.
@@ -52,8 +52,9 @@ def build_detector(mode: str, config: Config, seed: int | None = None) -> Detect
 def inference_graph(config: Config) -> Detector:
     """The detection model.
 
-    Inputs: `input_image`, `input_image_meta`. Outputs: a list of detections, `mrcnn_class`,
-    `mrcnn_bbox`, proposals, `rpn_class`, `rpn_bbox`.
+    Inputs: `input_image`, `input_image_meta`. Outputs, a list: detections `[B, K, 6]` (see
+    `DetectionLayer`), the head's probabilities `[B, N, C]` and deltas `[B, N, C, 4]`, proposals
+    `[B, N, 4]` normalized, the RPN's probabilities `[B, A, 2]` and deltas `[B, A, 4]`.
     """
     inputs = image_inputs(config, training=False)
     pyramid = pyramid_graph(inputs["input_image"], config)
@@ -71,8 +72,8 @@ def training_graph(config: Config, seed: int | None = None) -> Detector:
     """The training model.
 
     Inputs: those of `image_inputs` and `target_inputs`. Outputs: a dict, by name. The RPN's losses
-    read `rpn_sampled_match`, `rpn_sampled_logits` and `rpn_sampled_bbox`; the outputs over all
-    anchors only propose, and get no gradient.
+    read `rpn_sampled_match`, `rpn_sampled_logits` and `rpn_sampled_bbox`; the RPN's outputs over
+    all anchors only serve to make proposals, and get no gradient.
     """
     inputs = {**image_inputs(config, training=True), **target_inputs(config)}
     image = inputs["input_image"]
@@ -111,7 +112,8 @@ def training_graph(config: Config, seed: int | None = None) -> Detector:
 def image_inputs(config: Config, training: bool) -> dict[str, Tensor]:
     """`input_image` `[B, H, W, C]`, molded, and `input_image_meta` `[B, META]`.
 
-    H and W are fixed where all images have one shape; "crop" cuts in training only.
+    H and W are fixed in the resize mode "square", in training also in "crop" (which crops in
+    training only); in other modes they are None.
     """
     has_one_shape = config.IMAGE_RESIZE_MODE in (("square", "crop") if training else ("square",))
     sides = config.IMAGE_SHAPE[:2].tolist() if has_one_shape else (None, None)
@@ -122,7 +124,7 @@ def image_inputs(config: Config, training: bool) -> dict[str, Tensor]:
 
 
 def target_inputs(config: Config) -> dict[str, Tensor]:
-    """The inputs of training besides those of the image; boxes in pixels.
+    """The inputs of training besides those of the image; boxes in pixels of the molded image.
 
     At most `RPN_TRAIN_ANCHORS_PER_IMAGE` anchors of an image may be other than neutral in
     `input_rpn_match`, as `build_rpn_targets` makes them; the losses ignore any beyond that.
@@ -173,7 +175,7 @@ def rpn_over_levels(pyramid: list[Tensor], config: Config) -> RPNOutputs:
                             config.TOP_DOWN_PYRAMID_SIZE, dtype_policy(config.PRECISION))
     level_logits, _, level_deltas = (list(levels) for levels in zip(*map(model, pyramid)))
     logits = layers.Concatenate(axis=1, dtype="float32", name="rpn_class_logits")(level_logits)
-    # From the logits of all levels, which are so available by name in inference too.
+    # Computed from the concatenated logits, so that these have a name in inference too.
     probabilities = layers.Activation("softmax", dtype="float32", name="rpn_class")(logits)
     deltas = layers.Concatenate(axis=1, dtype="float32", name="rpn_bbox")(level_deltas)
     return RPNOutputs(logits, probabilities, deltas, level_logits[-1], model)
@@ -181,7 +183,7 @@ def rpn_over_levels(pyramid: list[Tensor], config: Config) -> RPNOutputs:
 
 def proposals_graph(rpn: RPNOutputs, image: Tensor, pyramid: list[Tensor], count: int,
                     config: Config) -> Tensor:
-    """The RPN's best boxes, `[B, count, 4]` normalized."""
+    """The proposals, `[B, count, 4]` normalized; see `ProposalLayer`."""
     anchors = Anchors.from_settings(config, name="anchors")([image, *pyramid])
     return ProposalLayer(count, config.RPN_NMS_THRESHOLD, config, name="ROI")(
         [rpn.probabilities, rpn.deltas, anchors])

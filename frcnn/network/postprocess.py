@@ -14,14 +14,15 @@ from frcnn.network import ops as frcnn_ops
 
 @keras.saving.register_keras_serializable(package="frcnn")
 class DetectionLayer(keras.layers.Layer):
-    """Refines the RoIs by their best class, drops low scores, suppresses within each class.
+    """Applies the deltas of each RoI's best class, drops low scores, runs NMS within each class.
 
     Args:
-        config: Config whose `DETECTION_*` settings and `BBOX_STD_DEV` replace the four that follow.
-        max_instances: K, rows that come out.
+        config: Config whose `DETECTION_*` settings and `BBOX_STD_DEV` replace the next four
+            arguments.
+        max_instances: K, rows of the output.
         min_confidence: lowest score that is kept.
         nms_threshold: IoU above which the lower-scored box of a class is dropped.
-        bbox_std_dev: what the deltas were divided by, `[4]`.
+        bbox_std_dev: what the head's target deltas were divided by, `[4]`.
 
     Call: `[rois [B, N, 4] normalized, probabilities [B, N, C], deltas [B, N, C, 4], image_meta
     [B, META]]` → float32 `[B, K, 6]`: y1, x1, y2, x2 in float pixels of the molded image, class id,
@@ -69,13 +70,13 @@ class DetectionLayer(keras.layers.Layer):
 
 def candidate_detections(rois: Tensor, probabilities: Tensor, deltas: Tensor, window: Tensor,
                          min_confidence: float, bbox_std_dev: ArrayLike) -> dict[str, Tensor]:
-    """The boxes that go into the last suppression, and the steps towards them.
+    """The boxes that enter the second NMS, and the intermediate results.
 
     Args:
         rois: `[B, N, 4]` normalized.
         probabilities: `[B, N, C]`.
         deltas: `[B, N, C, 4]`, divided by `bbox_std_dev`.
-        window: the image's part of the padded square, `[B, 1, 4]`; normalized like the RoIs.
+        window: `[B, 1, 4]` normalized: the part of the molded image that is not padding.
         min_confidence: lowest score that is kept.
         bbox_std_dev: `[4]`.
 
@@ -97,14 +98,14 @@ def candidate_detections(rois: Tensor, probabilities: Tensor, deltas: Tensor, wi
 
 def detection_steps(rois: ArrayLike, probs: Array, deltas: ArrayLike, window: ArrayLike,
                     config: Config, image_shape: Shape | None = None) -> dict[str, Array]:
-    """Every step inside `mrcnn_detection`, for one image, as NumPy arrays; for inspection.
+    """Every step of the layer `mrcnn_detection` for one image, as NumPy arrays; for inspection.
 
     Args: as `refine_detections`.
 
     Returns:
         Dict of `class_ids`, `scores`, `refined`, `clipped`, `kept_scores` as
         `candidate_detections` gives them (without the batch axis), and `keep` int32 `[K]`: the
-        rows that suppression leaves, best first.
+        rows that NMS keeps, best first.
     """
     shape = config.IMAGE_SHAPE if image_shape is None else image_shape
     inside = frcnn_ops.norm_boxes_graph(ops.convert_to_tensor(window, "float32"), shape)
@@ -122,7 +123,7 @@ def detection_steps(rois: ArrayLike, probs: Array, deltas: ArrayLike, window: Ar
 
 def refine_detections(rois: ArrayLike, probs: Array, deltas: ArrayLike, window: ArrayLike,
                       config: Config, image_shape: Shape | None = None) -> FloatArray:
-    """The final detections of one image, on the host.
+    """The final detections of one image, as a NumPy array.
 
     Args:
         rois: `[N, 4]` normalized.

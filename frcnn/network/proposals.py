@@ -14,19 +14,19 @@ from frcnn.network import ops as frcnn_ops
 
 @keras.saving.register_keras_serializable(package="frcnn")
 class ProposalLayer(keras.layers.Layer):
-    """Chooses the best anchors, refines, clips and suppresses them.
+    """Selects the best-scored anchors, applies their deltas, clips them to the image, runs NMS.
 
     Source: Ren et al. 2015 (Faster R-CNN), section 3.3.
 
     Args:
-        proposal_count: rows that come out, zero-padded.
+        proposal_count: rows of the output, zero-padded.
         nms_threshold: IoU above which the lower-scored box is dropped.
-        config: Config whose `PRE_NMS_LIMIT` and `RPN_BBOX_STD_DEV` replace the two that follow.
-        pre_nms_limit: how many of the best anchors are refined and suppressed.
-        bbox_std_dev: what the deltas were divided by, `[4]`.
+        config: Config whose `PRE_NMS_LIMIT` and `RPN_BBOX_STD_DEV` replace the next two arguments.
+        pre_nms_limit: how many of the best-scored anchors are refined and enter NMS.
+        bbox_std_dev: what the RPN's target deltas were divided by, `[4]`.
 
-    Call: `[scores [B, A, 2], deltas [B, A, 4], anchors [B, A, 4] or [1, A, 4] normalized]` →
-    float32 `[B, proposal_count, 4]` normalized, best first.
+    Call: `[probabilities [B, A, 2] (background, object), deltas [B, A, 4], anchors [B, A, 4] or [1,
+    A, 4] normalized]` → float32 `[B, proposal_count, 4]` normalized, best first.
     """
 
     def __init__(self, proposal_count: int, nms_threshold: float, config: Config | None = None, *,
@@ -59,13 +59,13 @@ class ProposalLayer(keras.layers.Layer):
 
 def candidate_boxes(rpn_class: Tensor, rpn_bbox: Tensor, anchors: Tensor, pre_nms_limit: int,
                     bbox_std_dev: ArrayLike) -> dict[str, Tensor]:
-    """The boxes that go into suppression, and the steps towards them.
+    """The boxes that enter NMS, and the intermediate results.
 
     Args:
         rpn_class: `[B, A, 2]` probabilities (background, object).
         rpn_bbox: `[B, A, 4]` deltas, divided by `bbox_std_dev`.
         anchors: `[B or 1, A, 4]` normalized; those of the first image are used for all.
-        pre_nms_limit: K is at most that.
+        pre_nms_limit: upper limit of K.
         bbox_std_dev: `[4]`.
 
     Returns:
@@ -87,7 +87,7 @@ def candidate_boxes(rpn_class: Tensor, rpn_bbox: Tensor, anchors: Tensor, pre_nm
 
 def proposal_steps(rpn_class: ArrayLike, rpn_bbox: ArrayLike, anchors: ArrayLike, config: Config,
                    proposal_count: int | None = None) -> dict[str, Array]:
-    """Every step inside `ROI`, for one image, as NumPy arrays; for inspection.
+    """Every step of the layer `ROI` for one image, as NumPy arrays; for inspection.
 
     Args:
         rpn_class: `[A, 2]` probabilities of one image.
@@ -98,8 +98,8 @@ def proposal_steps(rpn_class: ArrayLike, rpn_bbox: ArrayLike, anchors: ArrayLike
 
     Returns:
         Dict of `indices`, `scores`, `anchors`, `refined`, `clipped` as `candidate_boxes` gives
-        them (without the batch axis), `keep` int32 `[N]`: the rows that suppression leaves, best
-        first, and `proposals` float32 `[N, 4]` normalized, without padding.
+        them (without the batch axis), `keep` int32 `[N]`: the rows that NMS keeps, best first,
+        and `proposals` float32 `[N, 4]` normalized, without padding.
     """
     scores, deltas, boxes = (ops.convert_to_tensor(x)[None]
                              for x in (rpn_class, rpn_bbox, anchors))

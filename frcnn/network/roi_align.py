@@ -1,4 +1,4 @@
-"""PyramidROIAlign: a patch of fixed size for each box, from the level that fits its size."""
+"""PyramidROIAlign: features of fixed size for each box, from the level that fits its size."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from keras import ops
 from frcnn.arrays import Shape, Tensor
 from frcnn.network import ops as frcnn_ops
 
-# Source: Lin et al. 2017 (FPN), equation 1: a box of ImageNet's side belongs to level 4.
+# Source: Lin et al. 2017 (FPN), equation 1: a box of 224x224, ImageNet's image size, has level 4.
 CANONICAL_SIDE = 224
 CANONICAL_LEVEL = 4
 FIRST_LEVEL, LAST_LEVEL = 2, 5
@@ -17,24 +17,23 @@ FIRST_LEVEL, LAST_LEVEL = 2, 5
 
 @keras.saving.register_keras_serializable(package="frcnn")
 class PyramidROIAlign(keras.layers.Layer):
-    """Samples the pyramid at a grid of points in each box, bilinearly.
+    """Samples the feature maps bilinearly at a grid of points in each box.
 
-    The grid spans the box from edge to edge, one sample a point, as `tf.image.crop_and_resize`
-    does, which is what runs in detection on TensorFlow without XLA. Elsewhere all levels are
-    concatenated to one list of cells, so that a box costs the same on any level and shapes stay
-    static; in training, with its fewer boxes, that takes less time and memory. A box is clipped to
-    the image first.
-    There is a gradient to the maps, none to the boxes.
+    A box is first clipped to the image. The grid spans it from edge to edge, with one sample at
+    each point, as in `tf.image.crop_and_resize`, which is used in detection on TensorFlow without
+    XLA. Otherwise all levels are concatenated to one list of cells, so that a box costs the same on
+    any level and shapes stay static; with the fewer boxes of training this takes less time and
+    memory. The feature maps get a gradient, the boxes get none.
 
     Source: He et al. 2017 (Mask R-CNN), section 3 (RoIAlign).
 
     Args:
         pool_shape: (height, width) of the grid.
-        image_shape: (height, width, …) of the image, whose area decides the levels; if None, it is
-            taken to be four times P2's sides.
+        image_shape: (height, width, …) in pixels of the image, whose area determines the levels;
+            if None, four times the sides of P2.
 
     Call: `[boxes [B, N, 4] normalized, P2, P3, P4, P5 each [B, h, w, C]]` → `[B, N, height, width,
-    C]` of the maps' dtype.
+    C]` in the maps' dtype.
     """
 
     def __init__(self, pool_shape: Sequence[int], image_shape: Shape | None = None,
@@ -155,10 +154,10 @@ def _sample(maps: Sequence[Tensor], shapes: Sequence[Sequence[Any]], corners: Se
 
 def _slopes(upstream: Tensor, corners: Sequence[Tensor], weights: Sequence[Tensor],
             maps: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """The gradient by each map: every sample's, spread over its four cells and summed in float32.
+    """The gradient with respect to each map, summed in float32.
 
-    TensorFlow's kernel for it lets threads add to one cell at the same time, which loses some of
-    the additions.
+    Each sample's gradient goes to its four cells, by their weights. TensorFlow's own kernel lets
+    threads add to one cell at the same time, so that some additions are lost.
     """
     batch, channels = ops.shape(maps[0])[0], maps[0].shape[-1]
     upstream, image = ops.cast(upstream, "float32"), _image_numbers(maps[0])

@@ -19,17 +19,18 @@ class DetectionTargetLayer(keras.layers.Layer):
 
     Args:
         config: Config whose `TRAIN_ROIS_PER_IMAGE`, `ROI_POSITIVE_RATIO`, `BBOX_STD_DEV` and
-            `PROPOSAL_APPEND_GT` replace the values after `seed`.
+            `PROPOSAL_APPEND_GT` replace the arguments after `seed`.
         seed: of the sampling; None draws one.
-        rois_per_image: T, rows that come out, zero-padded.
+        rois_per_image: T, rows of the output, zero-padded.
         positive_ratio: largest share of positives among them.
         bbox_std_dev: what the deltas are divided by, `[4]`.
-        append_gt: whether the objects' own boxes are among the proposals.
+        append_gt: whether the ground-truth boxes of objects are added to the proposals.
 
     Call: `[proposals [B, N, 4], gt_class_ids int [B, M], gt_boxes [B, M, 4]]`, boxes normalized,
     zero rows are padding, negative class ids are crowds → rois `[B, T, 4]` normalized, class_ids
-    int32 `[B, T]`, deltas `[B, T, 4]` divided by the std-dev. Positives first, then negatives,
-    then zero rows.
+    int32 `[B, T]` (0 for negatives), deltas `[B, T, 4]` divided by `bbox_std_dev` (zeros for
+    negatives). Positives first, then negatives, then zero rows. `detection_targets_graph` has the
+    rules.
     """
 
     def __init__(self, config: Config | None = None, seed: int | None = None, *,
@@ -77,11 +78,11 @@ def detection_targets_graph(proposals: Tensor, gt_class_ids: Tensor, gt_boxes: T
                             config: Config, seed: Any = None) -> tuple[Tensor, ...]:
     """Targets of a batch; see DetectionTargetLayer for shapes.
 
-    Positive: IoU of 0.5 or more with an object. Negative: below that, and clear of crowds. At most
-    `int(T · ROI_POSITIVE_RATIO)` positives, drawn at random; with P of them, `int(P / ratio) − P`
-    negatives. Better than the reference on purpose: an image without a positive still gives
-    `T − int(T · ratio)` negatives. With `PROPOSAL_APPEND_GT` the objects' own boxes are among the
-    proposals, as in torchvision and Detectron2.
+    Positive: IoU of 0.5 or more with an object. Negative: below that, and IoU below 0.001 with
+    every crowd region. At most `int(T · ROI_POSITIVE_RATIO)` positives are drawn at random, and
+    with P of them at most `int(P / ratio) − P` negatives. Unlike in the reference, an image without
+    a positive still gives up to `T − int(T · ratio)` negatives. With `PROPOSAL_APPEND_GT` the
+    ground-truth boxes are added to the proposals, as in torchvision and Detectron2.
 
     Args:
         proposals, gt_class_ids, gt_boxes: as of DetectionTargetLayer's call. Without a batch axis

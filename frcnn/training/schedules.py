@@ -10,9 +10,9 @@ from keras import ops
 from frcnn.arrays import Tensor
 
 SCHEDULES = ("constant", "warmup_step", "warmup_cosine")
-# Share of the steps that warm up, and at most how many (Goyal et al. 2017 warm up for 5 epochs).
+# Share of the steps used for warm-up, and their limit (Goyal et al. 2017 warm up for 5 epochs).
 WARMUP_SHARE, MAX_WARMUP_STEPS = 0.1, 500
-# "warmup_step" trains the last fifth at a tenth.
+# "warmup_step" trains the last fifth at a tenth of the peak rate.
 STEP_AT, STEP_FACTOR = 0.8, 0.1
 
 LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedule
@@ -22,12 +22,14 @@ LearningRate: TypeAlias = float | keras.optimizers.schedules.LearningRateSchedul
 class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
     """A learning rate that rises linearly during the warm-up and decays towards the end.
 
+    The warm-up takes a tenth of the steps, at most 500.
+
     Args:
-        peak: the rate after the warm-up.
-        steps: of the whole schedule.
-        kind: "warmup_step" (a tenth in the last fifth) or "warmup_cosine" (down to a hundredth;
-            Loshchilov & Hutter 2017, equation 5).
-        first_step: the schedule's step at step 0 of training, for a run that is resumed.
+        peak: the highest rate, after the warm-up.
+        steps: number of steps of the whole schedule.
+        kind: "warmup_step" (a tenth of the peak in the last fifth of the steps) or "warmup_cosine"
+            (along a cosine to a hundredth of the peak; Loshchilov & Hutter 2017, equation 5).
+        first_step: the step of the schedule at which training starts; above 0 for a resumed run.
     """
 
     def __init__(
@@ -60,12 +62,15 @@ def scheduled(
     """The learning rate for the optimizer of a run.
 
     Args:
-        learning_rate: the constant or peak rate. A Keras schedule is returned as it is.
+        learning_rate: the constant or peak rate, or a Keras schedule.
         schedule: one of SCHEDULES.
-        steps: steps an epoch.
+        steps: steps per epoch.
         start: the epoch at which the schedule began.
         epoch: the epoch at which the run begins.
         epochs: the epoch at which the schedule ends.
+
+    Returns:
+        `learning_rate` itself for "constant" or a Keras schedule, else a `WarmupSchedule`.
     """
     if schedule == "constant" or not isinstance(learning_rate, Real):
         return learning_rate

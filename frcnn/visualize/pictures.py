@@ -81,16 +81,18 @@ def display_instances(image: Image, boxes: ArrayLike, class_ids: ArrayLike,
     Args:
         image: `[H, W, 3]`.
         boxes: `[N, 4]` `(y1, x1, y2, x2)` in pixels of the image.
-        class_ids: `[N]` int; a negative one is a crowd region's, drawn dotted.
-        class_names: names by class id, the background's included.
+        class_ids: `[N]` int; negative for a crowd region, which is drawn dotted.
+        class_names: names by class id, the background's first.
         scores: `[N]` float, or None.
-        title: str above the image.
-        figsize: inches that a new figure may take; it has the image's proportions.
+        title: text above the image.
+        figsize: (width, height) in inches within which a new figure fits; it has the image's
+            proportions.
         ax: axes to draw on, or None for a new figure.
-        captions: `[N]` str in place of name and score; an empty one or None is left out.
+        captions: `[N]` str in place of name and score; for an empty str or None nothing is drawn.
         colors: `[N]` colors in place of the classes'.
         styles: `[N]` line styles in place of solid, and dotted for a crowd region.
-        legend: whether to name the classes below the image; None: only with many objects.
+        legend: whether to add a legend of the classes; None: on a new figure with 50 objects or
+            more.
 
     Returns:
         Axes.

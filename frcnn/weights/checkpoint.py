@@ -139,7 +139,7 @@ def save_weights(model: Any, path: str | os.PathLike[str]) -> None:
 def load_weights(model: Any, path: str | os.PathLike[str], by_name: bool = True,
                  exclude: str | Iterable[str] | None = None,
                  allow_missing: bool | Iterable[str] = False) -> LoadReport:
-    """Sets a model's weights from a file; if anything is wrong, no weight is changed.
+    """Loads a model's weights from a file; if anything is wrong, no weight is changed.
 
     Reads the reference's checkpoints (mask layers and anchors are ignored), whole models saved as
     `.h5`, the ImageNet files of ResNet and DenseNet, Keras 3's `.weights.h5`, and the files of
@@ -152,16 +152,18 @@ def load_weights(model: Any, path: str | os.PathLike[str], by_name: bool = True,
         path: an HDF5 file.
         by_name: False matches the layers by their order instead, whatever their names.
         exclude: names of layers to leave unchanged; a nested model's name includes all its layers.
-            Names that the model does not have, as "mrcnn_mask", are ignored.
-        allow_missing: True, or the names of layers that the file may lack; they are unchanged.
+            Names that the model does not have, such as "mrcnn_mask", are ignored.
+        allow_missing: the names of layers that the file may lack, or True for all; such layers keep
+            their weights.
 
     Returns:
-        What was loaded and what was not; it is logged, too.
+        What was loaded and what was not; it is also logged.
 
     Raises:
         FileNotFoundError: there is no such file.
-        CheckpointError: the file is truncated or of another kind, for another backbone, has weights
-            of another shape, lacks a layer, or nothing in it fits. Its `report` lists the layers.
+        CheckpointError: the file is truncated, not a weight file, for another backbone, has weights
+            of another shape, lacks a layer, or has no layer of the model. If the file could be
+            read, the error's `report` lists the layers.
     """
     layers = model_layers(model)
     exclude = {exclude} if isinstance(exclude, str) else set(exclude or ())
