@@ -28,7 +28,8 @@ def test_it_recommends_settings_that_cover_more(coco_folder, tmp_path, capsys):
     assert then == pytest.approx(100 * share, abs=0.06) and then > now
     for name in ("square", "bar", "slab", "all"):
         assert re.search(rf"^{name} ", text, re.MULTILINE)
-    assert min(Image.open(plot).size) > 300
+    with Image.open(plot) as image:
+        assert min(image.size) > 300
 
 
 def test_anchors_that_fit_stay(coco_folder, capsys):
