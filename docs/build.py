@@ -30,8 +30,8 @@ def build(folder: Path) -> list[str]:
     arrays = importlib.import_module("frcnn.arrays")
     aliases = {name: value for name, value in vars(arrays).items()
                if name in arrays.__all__ and value.__module__ != arrays.__name__}
-    # An annotation that was evaluated has lost the names of its aliases. While the other modules are
-    # imported, classes of these names replace them, so that signatures link to the definitions.
+    # An annotation that was evaluated has lost the names of its aliases. While the other modules
+    # are imported, classes of these names replace them; signatures then link to the definitions.
     vars(arrays).update({name: type(name, (), {"__module__": arrays.__name__}) for name in aliases})
     _open(importlib.import_module("frcnn"))
     vars(arrays).update(aliases)
