@@ -15,6 +15,7 @@ from pathlib import Path
 import pdoc
 
 PROJECT = Path(__file__).resolve().parents[1]
+COLLECTIONS = ("frcnn.model",)  # all that they import is for users
 
 
 def build(folder: Path) -> list[str]:
@@ -26,7 +27,14 @@ def build(folder: Path) -> list[str]:
     Returns:
         The warnings, one text each, in the order in which they came.
     """
+    arrays = importlib.import_module("frcnn.arrays")
+    aliases = {name: value for name, value in vars(arrays).items()
+               if name in arrays.__all__ and value.__module__ != arrays.__name__}
+    # An annotation that was evaluated has lost the names of its aliases. While the other modules
+    # are imported, classes of these names replace them; signatures then link to the definitions.
+    vars(arrays).update({name: type(name, (), {"__module__": arrays.__name__}) for name in aliases})
     _open(importlib.import_module("frcnn"))
+    vars(arrays).update(aliases)
     pdoc.render.configure(docformat="google", show_source=True, footer_text=_version())
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -42,6 +50,11 @@ def _open(module: types.ModuleType) -> None:
     pdoc looks into `__all__` alone where there is one: names that are imported when they are first
     used have to be there already, and the modules of a package have to be listed.
     """
+    if module.__name__ in COLLECTIONS:
+        vars(module)["__all__"] = [
+            name for name, value in vars(module).items()
+            if callable(value) and value.__module__.startswith("frcnn.")
+            and value.__module__ != "frcnn.startup"]
     public = getattr(module, "__all__", None)
     if public is not None:
         vars(module).update({name: getattr(module, name) for name in public})

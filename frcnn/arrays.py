@@ -35,20 +35,30 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 FloatArray: TypeAlias = NDArray[np.floating[Any]]
 IntArray: TypeAlias = NDArray[np.integer[Any]]
 
-Boxes: TypeAlias = NDArray[np.float32]  # [N, 4], pixels of the image
-NormalizedBoxes: TypeAlias = NDArray[np.float32]  # [N, 4], 0 to 1 over the molded image
-Deltas: TypeAlias = NDArray[np.float32]  # [N, 4] (dy, dx, log dh, log dw), divided by *_STD_DEV
-ClassIds: TypeAlias = NDArray[np.int32]  # [N], 0 is the background, negative a crowd region
-Scores: TypeAlias = NDArray[np.float32]  # [N], 0 to 1
-Image: TypeAlias = NDArray[Any]  # [H, W, C], uint8 unless said otherwise
-ImageMeta: TypeAlias = NDArray[Any]  # [12 + NUM_CLASSES], see frcnn.data.image_meta
-Shape: TypeAlias = Sequence[int] | IntArray  # (height, width) or (height, width, channels)
-Window: TypeAlias = tuple[int, int, int, int]  # (y1, x1, y2, x2), pixels of the molded image
+Boxes: TypeAlias = NDArray[np.float32]
+"""`[N, 4]`, pixels of the image."""
+NormalizedBoxes: TypeAlias = NDArray[np.float32]
+"""`[N, 4]`, 0 to 1 over the molded image."""
+Deltas: TypeAlias = NDArray[np.float32]
+"""`[N, 4]` (dy, dx, log dh, log dw), divided by `*_STD_DEV`."""
+ClassIds: TypeAlias = NDArray[np.int32]
+"""`[N]`, 0 is the background, negative a crowd region."""
+Scores: TypeAlias = NDArray[np.float32]
+"""`[N]`, 0 to 1."""
+Image: TypeAlias = NDArray[Any]
+"""`[H, W, C]`, uint8 unless said otherwise."""
+ImageMeta: TypeAlias = NDArray[Any]
+"""`[12 + NUM_CLASSES]`, see `frcnn.data.image_meta`."""
+Shape: TypeAlias = Sequence[int] | IntArray
+"""(height, width) or (height, width, channels)."""
+Window: TypeAlias = tuple[int, int, int, int]
+"""(y1, x1, y2, x2), pixels of the molded image."""
 
-# What `numpy.random.default_rng` takes; None draws a seed.
 Seed: TypeAlias = np.random.Generator | int | Sequence[int] | None
+"""What `numpy.random.default_rng` takes; None draws a seed."""
 
-Tensor: TypeAlias = Any  # a tensor of the backend, or a KerasTensor while a graph is built
+Tensor: TypeAlias = Any
+"""A tensor of the backend, or a KerasTensor while a graph is built."""
 
 
 class DetectionResult(TypedDict):

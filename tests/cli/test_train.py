@@ -365,7 +365,8 @@ def test_train_evaluate_and_go_on(run, coco_folder, capsys):
     assert set(metrics["per_class"]) == set(NAMES[1:])
     assert metrics["settings"]["score_threshold"] <= 0.05
     for name in ("losses.png", "detections.png"):
-        assert min(Image.open(folder / name).size) > 200
+        with Image.open(folder / name) as image:
+            assert min(image.size) > 200
 
     logs = str(folder.parent)
     assert evaluate_main(["--dataset", str(coco_folder), "--logs", logs]) == 0
