@@ -12,12 +12,15 @@ import time
 
 def main(weights, picture, side, precision):
     """Detects on one image; prints the time stamps as a line of JSON."""
+    from frcnn.startup import detection_only, start_backend
+
+    detection_only()
+    start_backend()  # as the programs do, which so spare garbage collections of what they import
+
     from frcnn.config import Config
     from frcnn.data.image_io import read_image
     from frcnn.model.mask_rcnn import MaskRCNN
-    from frcnn.startup import detection_only
 
-    detection_only()
     stamps = {"import": time.time()}
     config = Config(NAME="benchmark", BACKBONE="resnet50", NUM_CLASSES=8, IMAGES_PER_GPU=1,
                     IMAGE_MIN_DIM=int(side), IMAGE_MAX_DIM=int(side), PRECISION=precision)

@@ -159,8 +159,8 @@ def joined_backbone(input_image, stage5=True, train_bn=True):
 CASES = {
     "batch statistics": {"RPN_ANCHOR_STRIDE": 2, "LABEL_SMOOTHING": 0.1, "WEIGHT_DECAY": 0.01,
                          "LOSS_WEIGHTS": {"rpn_class_loss": 2.0, "mrcnn_bbox_loss": 0.5}},
-    "joined": {"BACKBONE": joined_backbone, "TRAIN_BN": False, "PROPOSAL_APPEND_GT": True},
-    "bfloat16": {"PRECISION": "mixed_bfloat16"},
+    "joined, bfloat16": {"BACKBONE": joined_backbone, "TRAIN_BN": False, "PROPOSAL_APPEND_GT": True,
+                         "PRECISION": "mixed_bfloat16"},
     "float16, boxes from the host": {"PRECISION": "mixed_float16", "USE_RPN_ROIS": False},
 }
 
