@@ -90,6 +90,12 @@ class Config(Settings):
     DETECTION_MAX_INSTANCES: int = 100  # limit of the detections per image
     DETECTION_MIN_CONFIDENCE: float = 0.7  # lowest score of a detection, 0 to 1
     DETECTION_NMS_THRESHOLD: float = 0.3  # IoU above which NMS drops the lower-scored one
+    # True: a RoI is a candidate for every class whose score is high enough, as in torchvision;
+    # False: for its best class only, as in the reference.
+    DETECTION_ALL_CLASSES: bool = False
+    # Soft-NMS: width of the Gaussian that lowers the scores of overlapping detections, instead of
+    # dropping them; 0: DETECTION_NMS_THRESHOLD decides.
+    DETECTION_SOFT_NMS_SIGMA: float = 0.0
 
     LEARNING_RATE: float = 0.001  # of SGD
     LEARNING_MOMENTUM: float = 0.9  # of SGD, 0 to 1
@@ -227,12 +233,12 @@ _RULES: list[tuple[tuple[str, ...], Callable[[Any], bool], str]] = [
      _is_share, "a number from 0 to 1"),
     (("ROI_POSITIVE_RATIO",),
      lambda value: _is_share(value) and value > 0, "a number above 0, up to 1"),
-    (("WEIGHT_DECAY", "IMAGE_MIN_SCALE"),
+    (("WEIGHT_DECAY", "IMAGE_MIN_SCALE", "DETECTION_SOFT_NMS_SIGMA"),
      lambda value: _is_number(value) and value >= 0, "a number of 0 or more"),
     (("LEARNING_RATE",), _is_positive, "a number above 0"),
     (("GRADIENT_CLIP_NORM",),
      lambda value: value is None or _is_positive(value), "None or a number above 0"),
-    (("TRAIN_BN", "USE_RPN_ROIS", "PROPOSAL_APPEND_GT"),
+    (("TRAIN_BN", "USE_RPN_ROIS", "PROPOSAL_APPEND_GT", "DETECTION_ALL_CLASSES"),
      lambda value: isinstance(value, (bool, np.bool_)),  # the text "false" would count as true
      "True or False"),
     (("PRECISION",), *_one_of(PRECISIONS)),

@@ -261,6 +261,42 @@ def test_equal_scores_keep_their_order_among_thousands(portable):
     np.testing.assert_array_equal(indices[0], expected)
 
 
+def soft_nms_by_hand(boxes, scores, class_ids, sigma, min_score, count):
+    """Indices and lowered scores of one image, by the steps of the paper."""
+    left, taken = scores.astype(float), []
+    while len(taken) < count and left.max() >= min_score:
+        best = int(left.argmax())
+        taken.append((best, left[best]))
+        for other in range(len(left)):
+            if class_ids[other] == class_ids[best] and np.isfinite(left[other]):
+                iou = host.compute_overlaps(boxes[[other]], boxes[[best]])[0, 0]
+                left[other] *= np.exp(-iou**2 / sigma)
+        left[best] = -np.inf
+    return taken
+
+
+@pytest.mark.parametrize("portable", [False, True])
+@pytest.mark.parametrize(("sigma", "min_score"), [(0.5, 0.05), (0.1, 0.3), (1e-4, 0.05)])
+def test_soft_suppression_equals_the_steps_of_the_paper(portable, sigma, min_score):
+    rng = np.random.default_rng(3)
+    corners = rng.uniform(0, 60, (2, 40, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(10, 40, (2, 40, 2))], axis=2)
+    boxes, scores = boxes.astype(np.float32), rng.random((2, 40)).astype(np.float32)
+    scores[:, ::7] = -np.inf
+    class_ids = rng.integers(1, 3, (2, 40)).astype(np.int32)
+    with frcnn_ops.portable_kernels(portable):
+        indices, lowered = map(array, frcnn_ops.soft_nms(
+            *map(ops.convert_to_tensor, (boxes, scores, class_ids)), sigma, min_score, 20))
+    for image in range(2):
+        expected = soft_nms_by_hand(boxes[image], scores[image], class_ids[image], sigma,
+                                    min_score, 20)
+        count = len(expected)
+        assert indices[image, :count].tolist() == [index for index, _ in expected]
+        np.testing.assert_allclose(lowered[image, :count], [score for _, score in expected],
+                                   rtol=1e-4)
+        assert not lowered[image, count:].any() and count > 2
+
+
 def test_suppress_gives_zero_rows_after_the_kept():
     boxes = tensor([[[0, 0, 4, 4], [0, 0, 4, 5], [8, 8, 9, 9]]])
     scores = tensor([[0.5, 0.9, 0.7]])

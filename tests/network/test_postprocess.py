@@ -142,3 +142,75 @@ def test_the_metas_parts_are_those_of_the_host():
     assert list(found) == list(expected)
     for name, part in found.items():
         np.testing.assert_allclose(array(part), expected[name])
+
+
+# --- options that the reference does not have ---------------------------------------------------
+
+
+def candidates_by_hand(inputs, config):
+    """Normalized boxes, class ids and scores of every RoI and class, by plain NumPy."""
+    rois, probabilities, deltas = inputs
+    window = (np.array(WINDOW) - [0, 0, 1, 1]) / (np.array([*SHAPE, *SHAPE]) - 1)
+    found = []
+    for class_id in range(1, probabilities.shape[1]):
+        boxes = host.apply_box_deltas(rois, deltas[:, class_id] * config.BBOX_STD_DEV)
+        boxes = np.clip(boxes, [*window[:2], *window[:2]], [*window[2:], *window[2:]])
+        found += [(box, class_id, score)
+                  for box, score in zip(boxes, probabilities[:, class_id])
+                  if score >= config.DETECTION_MIN_CONFIDENCE]
+    return found
+
+
+def suppressed_by_hand(found, threshold, count):
+    """The kept rows, best first: greedy within each class."""
+    kept = []
+    for box, class_id, score in sorted(found, key=lambda entry: -entry[2]):
+        others = [other for other, other_id, _ in kept if other_id == class_id]
+        if not others or host.compute_overlaps(box[None], np.array(others)).max() <= threshold:
+            kept.append((box, class_id, score))
+    return pixels(np.array([[*box, class_id, score] for box, class_id, score in kept[:count]]))
+
+
+def test_a_roi_may_be_detected_as_several_classes(functions, golden):
+    config = small_config(NUM_CLASSES=8, DETECTION_MIN_CONFIDENCE=0.05, DETECTION_ALL_CLASSES=True,
+                          DETECTION_NMS_THRESHOLD=0.3, DETECTION_MAX_INSTANCES=60)
+    expected = suppressed_by_hand(candidates_by_hand(golden, config), 0.3, 60)
+    rows = layer_rows(config, golden, functions["image_meta"])
+    np.testing.assert_allclose(rows[:len(expected)], expected, rtol=1e-4, atol=1e-3)
+    one_each = layer_rows(small_config(
+        NUM_CLASSES=8, DETECTION_MIN_CONFIDENCE=0.05, DETECTION_NMS_THRESHOLD=0.3,
+        DETECTION_MAX_INSTANCES=60), golden, functions["image_meta"])
+    assert not np.allclose(rows, one_each)  # else nothing is tested
+    on_host = refine_detections(*golden, WINDOW, config, image_shape=(*SHAPE, 3))
+    np.testing.assert_allclose(on_host, expected, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("all_classes", [False, True])
+def test_soft_suppression_lowers_scores_instead_of_dropping_boxes(functions, golden, all_classes):
+    settings = {"NUM_CLASSES": 8, "DETECTION_MIN_CONFIDENCE": 0.05,
+                "DETECTION_ALL_CLASSES": all_classes, "DETECTION_MAX_INSTANCES": 500}
+    meta = functions["image_meta"]
+    hard = layer_rows(small_config(**settings, DETECTION_NMS_THRESHOLD=0.5), golden, meta)
+    config = small_config(**settings, DETECTION_SOFT_NMS_SIGMA=0.5)
+    soft = layer_rows(config, golden, meta)
+    count = int((soft[:, 5] > 0).sum())
+    assert not soft[count:].any()
+    boxes, kept = ({tuple(row) for row in rows[:, :5].round(2).tolist()} for rows in (soft, hard))
+    assert boxes - kept  # boxes that hard suppression drops
+    assert (np.diff(soft[:count, 5]) <= 0).all() and soft[:count, 5].min() >= 0.05
+    np.testing.assert_allclose(soft[0], hard[0], rtol=1e-5)  # the best one is untouched
+    steps = detection_steps(*golden, WINDOW, config, image_shape=SHAPE)
+    np.testing.assert_allclose(steps["final_scores"], soft[:count, 5], rtol=1e-5)
+    assert (steps["final_scores"] <= steps["scores"][steps["keep"]] + 1e-6).all()
+
+
+def test_fewer_rois_than_detections():
+    config = small_config(NUM_CLASSES=3, DETECTION_ALL_CLASSES=True, DETECTION_SOFT_NMS_SIGMA=0.5,
+                          DETECTION_MIN_CONFIDENCE=0.1, DETECTION_MAX_INSTANCES=50)
+    meta = compose_image_meta(0, (*SHAPE, 3), (*SHAPE, 3), (0, 0, *SHAPE), 1, np.ones(3))
+    rois = np.array([[0.1, 0.1, 0.3, 0.3], [0.5, 0.5, 0.9, 0.9]])
+    probabilities = np.array([[0.1, 0.6, 0.3], [0.75, 0.05, 0.2]])
+    rows = layer_rows(config, (rois, probabilities, np.zeros((2, 3, 4))), meta)
+    assert rows.shape == (50, 6) and not rows[3:].any()
+    assert rows[:3, 4].tolist() == [1, 2, 2]
+    np.testing.assert_allclose(rows[:3, 5], [0.6, 0.3, 0.2], rtol=1e-6)

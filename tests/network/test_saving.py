@@ -128,14 +128,16 @@ def test_a_configuration_makes_an_equal_instance(kind):
         "bbox_std_dev": "BBOX_STD_DEV", "append_gt": "PROPOSAL_APPEND_GT"}),
     (lambda config: DetectionLayer(config), {
         "max_instances": "DETECTION_MAX_INSTANCES", "min_confidence": "DETECTION_MIN_CONFIDENCE",
-        "nms_threshold": "DETECTION_NMS_THRESHOLD", "bbox_std_dev": "BBOX_STD_DEV"}),
+        "nms_threshold": "DETECTION_NMS_THRESHOLD", "bbox_std_dev": "BBOX_STD_DEV",
+        "all_classes": "DETECTION_ALL_CLASSES", "soft_nms_sigma": "DETECTION_SOFT_NMS_SIGMA"}),
 ], ids=["ROI", "proposal_targets", "mrcnn_detection"])  # fmt: skip
 def test_a_config_supplies_the_values(layer, settings):
     """And without one they are the Config's defaults."""
     changed = Config(PRE_NMS_LIMIT=50, RPN_BBOX_STD_DEV=np.full(4, 0.5), TRAIN_ROIS_PER_IMAGE=7,
                      ROI_POSITIVE_RATIO=0.9, BBOX_STD_DEV=np.arange(1, 5), PROPOSAL_APPEND_GT=True,
                      DETECTION_MAX_INSTANCES=3, DETECTION_MIN_CONFIDENCE=0.1,
-                     DETECTION_NMS_THRESHOLD=0.9)
+                     DETECTION_NMS_THRESHOLD=0.9, DETECTION_ALL_CLASSES=True,
+                     DETECTION_SOFT_NMS_SIGMA=0.5)
     for given, config in ((changed, changed), (None, Config())):
         values = layer(given).get_config()
         for name, setting in settings.items():

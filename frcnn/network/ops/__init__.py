@@ -30,7 +30,7 @@ from frcnn.network.ops.rows import (
     trim_zeros_graph,
 )
 from frcnn.network.ops.sampling import crop_levels
-from frcnn.network.ops.suppression import nms_indices, suppress
+from frcnn.network.ops.suppression import nms_indices, soft_nms, suppress
 from frcnn.network.ops.watch import Watch
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "parse_image_meta_graph",
     "portable_kernels",
     "smaller",
+    "soft_nms",
     "suppress",
     "take_of_each",
     "take_rows",

@@ -59,6 +59,52 @@ def suppress(boxes: Tensor, scores: Tensor, iou_threshold: float, count: int,
             ops.where(valid, kept_ids, 0))
 
 
+def soft_nms(boxes: Tensor, scores: Tensor, class_ids: Tensor, sigma: float, min_score: float,
+             count: int) -> tuple[Tensor, Tensor]:
+    """Soft non-maximum suppression with a Gaussian penalty, within each class.
+
+    The best box is taken; the scores of the others of its class are multiplied by
+    `exp(−IoU² / sigma)`; then the best of the rest, and so on, while scores reach `min_score`.
+
+    Source: Bodla et al. 2017 (Soft-NMS), equation 2 in its Gaussian form.
+
+    Args:
+        boxes: float32 `[B, N, 4]`, any unit.
+        scores: float32 `[B, N]`; a row of −inf is never taken.
+        class_ids: int32 `[B, N]`.
+        sigma: above 0.
+        min_score: lowest score, as lowered, that is taken.
+        count: rows of the result, at most N.
+
+    Returns:
+        indices int32 `[B, count]`, in the order in which the boxes were taken, and their lowered
+        scores `[B, count]`, descending; 0 where there was none left.
+    """
+    total = scores.shape[1]
+    slots = ops.arange(count, dtype="int32")[None, :]
+    rows = ops.arange(total, dtype="int32")[None, :]
+
+    def take_best(step: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        left, indices, taken = state
+        best = ops.cast(ops.argmax(left, axis=1), "int32")[:, None]
+        score = ops.max(left, axis=1, keepdims=True)
+        is_taken = score >= min_score
+        here = ops.logical_and(ops.equal(slots, step), is_taken)
+        indices = ops.where(here, best, indices)
+        taken = ops.where(here, score, taken)
+        overlap = overlaps_graph(boxes, take_rows(boxes, best))[:, :, 0]
+        is_lowered = ops.logical_and(ops.equal(class_ids, take_rows(class_ids, best)),
+                                     left > -math.inf)  # −inf times 0 would be NaN
+        left = ops.where(is_lowered, left * ops.exp(-ops.square(overlap) / sigma), left)
+        left = ops.where(ops.equal(rows, best), -math.inf, left)
+        return left, indices, taken
+
+    start = (scores, ops.zeros_like(scores[:, :1], dtype="int32") + 0 * slots,
+             ops.zeros_like(scores[:, :1]) + 0.0 * ops.cast(slots, "float32"))
+    _, indices, taken = ops.fori_loop(0, count, take_best, start)
+    return indices, taken
+
+
 def _combined_nms(boxes: Tensor, scores: Tensor, iou_threshold: float, count: int,
                   class_ids: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
     """By TensorFlow's kernel; rows are sorted. Returns row numbers and valid, `[B, count]`."""
