@@ -70,9 +70,11 @@ def start_backend() -> list[str]:
     """
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with _stderr_held_back() if level >= "2" else contextlib.nullcontext():
-        import_keras()
-        # What has been imported stays in use: no collection needs to search it again.
-        gc.freeze()
+        if "keras" not in sys.modules:
+            import_keras()
+            # What has been imported stays in use: no collection needs to search it again. Only
+            # now: later there are models, which would never be freed.
+            gc.freeze()
         import keras
 
         keras.ops.zeros(1)
