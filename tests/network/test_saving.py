@@ -56,7 +56,7 @@ ARGUMENTS = {
     DetectionTargetLayer: {"seed": 4, "rois_per_image": np.int64(12), "positive_ratio": 0.5,
                            "bbox_std_dev": (1, 2, 3, 4), "append_gt": True},
     DetectionLayer: {"max_instances": 5, "min_confidence": np.float32(0.5), "nms_threshold": 0.25,
-                     "bbox_std_dev": [1, 2, 3, 4]},
+                     "bbox_std_dev": [1, 2, 3, 4], "all_classes": True, "soft_nms_sigma": 0.5},
     PyramidROIAlign: {"pool_shape": (3, 5), "image_shape": np.array([64, 96, 3])},
     DecayingSGD: {"learning_rate": 0.5, "momentum": 0.5, "decay": 0.25, "clip_norm": 2.0},
     WarmupSchedule: {"peak": 0.5, "steps": 70, "kind": "warmup_step", "first_step": 3},
