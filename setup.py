@@ -14,10 +14,9 @@ REQUIREMENTS = [
 ]
 # A kernel for Jupyter or an editor, and what executes notebooks without one.
 NOTEBOOKS = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
-# What the tests import or, as build and import-linter, run. scikit-image is what resizing is
-# compared with.
-TEST = ["pytest>=8.0", "hypothesis>=6.100", "jax>=0.4.34", "scikit-image>=0.23.1",
-        "import-linter>=2.3", "build>=1.2", *NOTEBOOKS]
+# What the tests import or, as build and import-linter, run.
+TEST = ["pytest>=8.0", "hypothesis>=6.100", "jax>=0.4.34", "import-linter>=2.3", "build>=1.2",
+        *NOTEBOOKS]
 DOCS = ["pdoc>=15.0"]
 # What .ci/run needs beside the tests.
 DEV = ["ruff>=0.9", "mypy>=1.15", "twine>=6.1", "pre-commit>=4.0"]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 from scipy import ndimage
+from skimage.filters import gaussian
 
 from frcnn.arrays import Array, ArrayLike, Boxes, ClassIds, Image
 
@@ -190,9 +191,9 @@ def _photograph(rng: Generator, scene: Scene) -> Image:
     scale = size / 384
     contrast = scene.contrast + clutter(rng, size)
     focus = rng.uniform(0.2, 0.7) * scale
-    green = ndimage.gaussian_filter(contrast, focus)
+    green = gaussian(contrast, focus, mode="reflect")
     # Axial colour error: red and blue are a little less in focus than green.
-    fringe = ndimage.gaussian_filter(contrast, focus + 0.5 * scale)
+    fringe = gaussian(contrast, focus + 0.5 * scale, mode="reflect")
     absorbed = 1 + rng.normal(0, 0.05, 3)
     light = illumination(rng, size)
     image = light * np.clip(1 + np.stack([fringe, green, fringe], -1) * absorbed, 0.25, 1.7)
