@@ -9,13 +9,16 @@ from frcnn.arrays import ClassIds, FloatArray
 from frcnn.config import Config
 from frcnn.data.dataset import Dataset
 from frcnn.data.resize import ResizePlan
+from frcnn.errors import ArgumentError
 
-LEVELS = ("P2", "P3", "P4", "P5", "P6")
 # An object counts as covered by an anchor from this IoU on. Every object has one positive anchor,
 # its best; one below this IoU differs so much that the RPN learns it late or never.
 COVERED_IOU = 0.5
 # From this IoU on an anchor is positive anyway, and a better one gains nothing.
 ENOUGH_IOU = 0.7
+# A class with a larger share of objects that are not covered is worth a warning, unless it has few.
+MOST_UNCOVERED = 0.1
+FEW_OBJECTS = 20
 # Objects that the search looks at; more change the result by less than their choice does.
 MOST_OBJECTS = 4000
 _SCALE_STEPS = 4  # candidates for the smallest scale in each doubling
@@ -131,6 +134,23 @@ def coverage(ious: FloatArray) -> float:
     return float((ious.max(axis=(1, 2)) >= COVERED_IOU).mean()) if len(ious) else float("nan")
 
 
+def poorly_covered(objects: Objects, anchors: AnchorShapes) -> dict[int, float]:
+    """The classes of whose objects more than `MOST_UNCOVERED` have no anchor of `COVERED_IOU`.
+
+    Classes with fewer than `FEW_OBJECTS` are left out, as their shares are a matter of chance.
+
+    Returns:
+        Share of the objects without an anchor, by class id; the highest share first.
+    """
+    uncovered = best_ious(objects, anchors).max(axis=(1, 2)) < COVERED_IOU
+    shares = {}
+    for class_id in np.unique(objects.class_ids):
+        own = uncovered[objects.class_ids == class_id]
+        if len(own) >= FEW_OBJECTS and own.mean() > MOST_UNCOVERED:
+            shares[int(class_id)] = float(own.mean())
+    return dict(sorted(shares.items(), key=lambda pair: -pair[1]))
+
+
 def fit_anchors(objects: Objects, anchors: AnchorShapes, seed: int = 0) -> AnchorShapes:
     """The scales and ratios with the best `anchor_score`, of some hundreds that are tried.
 
@@ -146,7 +166,7 @@ def fit_anchors(objects: Objects, anchors: AnchorShapes, seed: int = 0) -> Ancho
         ValueError: there are no objects.
     """
     if not len(objects):
-        raise ValueError("There are no objects to fit anchors to.")
+        raise ArgumentError("There are no objects to fit anchors to.")
     objects = objects.some(MOST_OBJECTS, seed)
     best, best_score = anchors, anchor_score(objects, anchors)
     for candidate in _candidates(objects.boxes, anchors):

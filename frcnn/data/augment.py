@@ -12,8 +12,9 @@ arguments, and is called in several threads at once. One that may swap an image'
 has an attribute `turns` that is true. Boxes that it moves beyond the frame are cut or dropped
 afterwards, see `frcnn.data.clipping.keep_visible`.
 
-Keras preprocessing layers are accepted too, see `augment_keras`; any other library can be wrapped
-in a callable of five lines, if its random numbers can be drawn from `rng`.
+Keras preprocessing layers are accepted too, see `augment_keras`, and, where they are installed,
+the transforms of Albumentations and of torchvision v2, see `augment_foreign`; any other library can
+be wrapped in a callable of five lines, if its random numbers can be drawn from `rng`.
 
 The presets use Pillow (`augment_ops`), which the library needs in any case. As of 2026 the
 alternatives did not fit: Keras's layers (3.15) take about 30 ms for each geometric transformation
@@ -30,10 +31,12 @@ from typing import Any, TypeAlias, cast
 import numpy as np
 
 from frcnn.arrays import Boxes, ClassIds, Image
+from frcnn.data.augment_foreign import adapted, library_of
 from frcnn.data.augment_ops import (
     add_noise,
     blur,
     flip_left_right,
+    flip_up_down,
     place,
     recolor,
     to_array,
@@ -56,6 +59,16 @@ def flip(image: Image, boxes: Boxes, class_ids: ClassIds,
     """The preset "flip": an image is mirrored horizontally with a probability of one half."""
     if rng.random() < 0.5:
         image, boxes = flip_left_right(image, boxes)
+    return image, boxes, class_ids
+
+
+def flips(image: Image, boxes: Boxes, class_ids: ClassIds,
+          rng: np.random.Generator) -> tuple[Image, Boxes, ClassIds]:
+    """The preset "flips": mirrored horizontally and vertically, each with a probability of 1/2."""
+    if rng.random() < 0.5:
+        image, boxes = flip_left_right(image, boxes)
+    if rng.random() < 0.5:
+        image, boxes = flip_up_down(image, boxes)
     return image, boxes, class_ids
 
 
@@ -86,7 +99,7 @@ def microscopy(image: Image, boxes: Boxes, class_ids: ClassIds,
 # After a quarter turn height and width are swapped; the data set's common canvas must hold both.
 cast(Any, microscopy).turns = True
 
-PRESETS: dict[str, Augmentation] = {"flip": flip, "microscopy": microscopy}
+PRESETS: dict[str, Augmentation] = {"flip": flip, "flips": flips, "microscopy": microscopy}
 
 
 def _around_one(factor: float, rng: np.random.Generator) -> float:
@@ -119,15 +132,16 @@ def resolve(augmentation: AugmentationLike) -> Augmentation | None:
     """The callable for an `augmentation=` argument.
 
     Args:
-        augmentation: None, the name of a preset, a callable as above, or a Keras preprocessing
+        augmentation: None, the name of a preset, a callable as above, a Keras preprocessing
             layer (also a `keras.layers.Pipeline` of several) built with
-            `bounding_box_format="xyxy"`.
+            `bounding_box_format="xyxy"`, or a transform of Albumentations or torchvision v2.
 
     Returns:
         A callable, or None for no augmentation.
 
     Raises:
-        ConfigError: there is no such preset, or the layer cannot transform boxes.
+        ConfigError: there is no such preset, the layer or transform cannot transform boxes, or it
+            is an augmenter of imgaug; the message says what to take instead.
     """
     if isinstance(augmentation, str) and augmentation in PRESETS:
         return PRESETS[augmentation]
@@ -136,6 +150,9 @@ def resolve(augmentation: AugmentationLike) -> Augmentation | None:
         from frcnn.data.augment_keras import KerasLayer
 
         return KerasLayer(augmentation)
+    library = library_of(augmentation)
+    if library is not None:
+        return cast(Augmentation, adapted(augmentation, library))
     if augmentation is None or callable(augmentation):
         return augmentation
     raise ConfigError(f"augmentation is {augmentation!r}; allowed are None, one of the presets "

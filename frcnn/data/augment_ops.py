@@ -64,6 +64,17 @@ def flip_left_right(image: Pixels, boxes: Boxes) -> tuple[Pixels, Boxes]:
     return image[:, ::-1], _mirrored(boxes, image.shape[1])
 
 
+def flip_up_down(image: Pixels, boxes: Boxes) -> tuple[Pixels, Boxes]:
+    """Mirrors an image `[H, W, C]` and its boxes vertically.
+
+    Returns:
+        image, a view, and boxes.
+    """
+    y1, x1, y2, x2 = boxes.T
+    height = np.float32(image.shape[0])
+    return image[::-1], np.stack([height - y2, x1, height - y1, x2], axis=1)
+
+
 def _mirrored(boxes: Boxes, width: int) -> Boxes:
     y1, x1, y2, x2 = boxes.T
     return np.stack([y1, np.float32(width) - x2, y2, np.float32(width) - x1], axis=1)

@@ -63,7 +63,7 @@ def clip_box(full: Sequence[float], width: float, height: float, what: str,
     return box
 
 
-def clip_to_image(boxes: Boxes, shape: Shape) -> Boxes:
+def clip_to_image(boxes: Boxes, shape: Shape | Sequence[float]) -> Boxes:
     """Boxes `[N, 4]` clipped to an image `(height, width, ...)`; those outside become empty."""
     return clip_boxes(boxes, (0, 0, shape[0], shape[1]))
 

@@ -6,28 +6,34 @@ that a loader can stop at the first serious one and a check can list them all.
 
 import collections
 import json
-import math
 import os
-from collections.abc import Iterator, Mapping
 from os import PathLike
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any
 
-from frcnn.data.annotated import AnnotatedImage, AnnotatedObject, annotated_image
-from frcnn.data.clipping import clip_box
-from frcnn.data.findings import Finding, leaves_folder, shown, size_from_header
+from frcnn.data.annotated import AnnotatedImage, annotated_image
+from frcnn.data.coco_objects import ImageEntry, read_objects
+from frcnn.data.coco_values import BadIds, Entry, as_id, entries, is_number, json_type
+from frcnn.data.file_names import FileFinder
+from frcnn.data.findings import (
+    MAX_SIDE,
+    Finding,
+    leaves_folder,
+    shortened,
+    shown,
+    size_from_header,
+)
 from frcnn.errors import DatasetError
-
-_Entry: TypeAlias = dict[str, Any]  # one JSON object of a list
-_ImageEntry: TypeAlias = tuple[int, str, int, int]  # id, path, width, height
+from frcnn.files import DuplicateKeyError, unique_keys
 
 
-def read_coco(annotation_path: str | PathLike[str], image_dir: str | PathLike[str],
+def read_coco(annotation_path: str | PathLike[str],
+              image_dir: str | PathLike[str] | FileFinder,
               ) -> tuple[dict[int, str], list[AnnotatedImage], list[Finding]]:
     """Reads one COCO annotation file.
 
     Args:
         annotation_path: the JSON file.
-        image_dir: the folder that its file names are relative to.
+        image_dir: the folder that its file names are relative to, or what finds its files.
 
     Returns:
         categories: `{category id: name}`, by ascending id.
@@ -42,9 +48,13 @@ def read_coco(annotation_path: str | PathLike[str], image_dir: str | PathLike[st
     sections = {name: _section(content, name, annotation_path)
                 for name in ("images", "annotations", "categories")}
     findings: list[Finding] = []
-    categories = _read_categories(sections["categories"], findings)
-    images = _read_images(sections["images"], image_dir, findings)
-    objects = _read_annotations(sections["annotations"], images, categories, findings)
+    finder = image_dir if isinstance(image_dir, FileFinder) else FileFinder([image_dir])
+    bad_categories = BadIds("categories", "bad category")
+    bad_images = BadIds("images", "bad image entry")
+    categories = _read_categories(sections["categories"], bad_categories, findings)
+    images = _read_images(sections["images"], finder, bad_images, findings)
+    objects = read_objects(sections["annotations"], images, categories,
+                           (bad_images.values, bad_categories.values), findings)
     return categories, [annotated_image(*entry, objects.get(image_id, ()))
                         for image_id, entry in images.items()], findings
 
@@ -52,63 +62,85 @@ def read_coco(annotation_path: str | PathLike[str], image_dir: str | PathLike[st
 # --- the file -------------------------------------------------------------------------------
 
 
-def _read_json(path: str | PathLike[str]) -> _Entry:
+def _read_json(path: str | PathLike[str]) -> Entry:
     try:
         with open(path, encoding="utf-8-sig") as file:
-            content = json.load(file)
+            content = json.load(file, object_pairs_hook=unique_keys)
     except FileNotFoundError:
         raise FileNotFoundError(f"There is no annotation file {path}.") from None
     except json.JSONDecodeError as error:
         raise DatasetError(f"{path} is not JSON: {error.msg} in line {error.lineno}, column "
                            f"{error.colno}. Export it again, or repair that place.") from None
-    except (UnicodeDecodeError, RecursionError):
+    except UnicodeDecodeError:
         raise DatasetError(f"{path} is not JSON text in UTF-8. Export it again.") from None
-    except ValueError as error:  # such as a number of thousands of digits
-        raise DatasetError(f"{path} is not JSON that can be read: {error}.") from None
+    except RecursionError:
+        raise DatasetError(f"{path} is not JSON that can be read: it is nested too deeply. Export "
+                           "it again.") from None
+    except DuplicateKeyError as error:
+        raise DatasetError(f"{path} cannot be used: {error}. Join them.") from None
+    except ValueError:  # Python's limit
+        raise DatasetError(f"{path} is not JSON that can be read: it holds a number of thousands "
+                           "of digits. Export it again.") from None
     except OSError as error:
         raise DatasetError(f"{path} cannot be read: {error.strerror}.") from None
     if not isinstance(content, dict):
-        raise DatasetError(f"{path} holds a JSON {_json_type(content)}, where COCO has an object "
+        raise DatasetError(f"{path} holds a JSON {json_type(content)}, where COCO has an object "
                            "with the lists images, annotations and categories.")
     return content
 
 
-def _section(content: _Entry, name: str, path: str | PathLike[str]) -> list[Any]:
+def _section(content: Entry, name: str, path: str | PathLike[str]) -> list[Any]:
     if name not in content:
         raise DatasetError(f"{path} has no '{name}'. A COCO annotation file has the lists images, "
                            "annotations and categories; is this one of another format?")
     if not isinstance(content[name], list):
-        raise DatasetError(f"'{name}' in {path} is a JSON {_json_type(content[name])}; COCO has a "
+        raise DatasetError(f"'{name}' in {path} is a JSON {json_type(content[name])}; COCO has a "
                            "list there.")
     if not content[name] and name != "annotations":
         raise DatasetError(f"'{name}' in {path} is empty: there is nothing to load.")
     return content[name]
 
 
-def _entries(section: list[Any], name: str,
-             findings: list[Finding]) -> Iterator[tuple[int, _Entry]]:
-    """The entries of a list that are objects, with their place in it."""
-    for place, entry in enumerate(section):
-        if isinstance(entry, dict):
-            yield place, entry
-        else:
-            findings.append(Finding(
-                f"not an object in '{name}'",
-                f"Entry {place} of '{name}' is a JSON {_json_type(entry)}, not an object."))
-
-
 # --- categories -----------------------------------------------------------------------------
 
 
-def _read_categories(section: list[Any], findings: list[Finding]) -> dict[int, str]:
+def read_image_names(annotation_path: str | PathLike[str]) -> tuple[dict[int, str], list[Finding]]:
+    """The images that a COCO annotation file lists, whether or not they exist.
+
+    Returns:
+        names: `{image id: file_name}`, and the findings.
+
+    Raises:
+        FileNotFoundError, DatasetError: as `read_coco`; only 'images' is needed.
+    """
+    section = _section(_read_json(annotation_path), "images", annotation_path)
+    findings: list[Finding] = []
+    bad_ids, names = BadIds("images", "bad image entry"), dict[int, str]()
+    for place, entry in entries(section, "images", findings):
+        image_id, name = as_id(entry.get("id")), entry.get("file_name")
+        if image_id is None:
+            bad_ids.add(entry.get("id"), _image_problem(place, entry, None))
+        elif image_id in names:
+            findings.append(_second_image(image_id, names[image_id], name))
+        elif not isinstance(name, str) or not name:
+            findings.append(Finding("bad image entry", _image_problem(place, entry, image_id),
+                                    image_id=image_id))
+        else:
+            names[image_id] = name
+    bad_ids.report(findings)
+    return names, findings
+
+
+def _read_categories(section: list[Any], bad_ids: BadIds,
+                     findings: list[Finding]) -> dict[int, str]:
     """`{category id: name}` of the usable categories, by ascending id."""
     categories: dict[int, str] = {}
-    for place, entry in _entries(section, "categories", findings):
+    for place, entry in entries(section, "categories", findings):
         category_id, name = as_id(entry.get("id")), entry.get("name")
         problem = None
         if category_id is None:
-            problem = f"Entry {place} of 'categories' has the id {shown(entry.get('id'))}; give " \
-                      "a whole number."
+            bad_ids.add(entry.get("id"), f"Entry {place} of 'categories' has the id "
+                                         f"{shown(entry.get('id'))}; give a whole number.")
         elif category_id in categories:
             problem = f"Category id {category_id} occurs twice in 'categories' " \
                       f"({categories[category_id]!r} and {shown(name)}); ids must differ."
@@ -118,6 +150,7 @@ def _read_categories(section: list[Any], findings: list[Finding]) -> dict[int, s
             findings.append(Finding("bad category", problem))
         elif category_id is not None and isinstance(name, str):
             categories[category_id] = name.strip()
+    bad_ids.report(findings)
     return _with_distinct_names(dict(sorted(categories.items())), findings)
 
 
@@ -136,35 +169,69 @@ def _with_distinct_names(categories: dict[int, str], findings: list[Finding]) ->
 # --- images ---------------------------------------------------------------------------------
 
 
-def _read_images(section: list[Any], image_dir: str | PathLike[str],
-                 findings: list[Finding]) -> dict[int, _ImageEntry]:
-    """`{image id: (id, path, width, height)}` of the usable images."""
-    images: dict[int, _ImageEntry] = {}
-    missing: list[tuple[int, str]] = []
-    names: dict[int | None, Any] = {}
-    for place, entry in _entries(section, "images", findings):
+def _read_images(section: list[Any], finder: FileFinder, bad_ids: BadIds,
+                 findings: list[Finding]) -> dict[int, ImageEntry]:
+    """`{image id: (id, path, width, height)}` of the usable images.
+
+    `bad_ids` also gets the ids of those whose annotations are not to be reported again.
+    """
+    images: dict[int, ImageEntry] = {}
+    missing: list[Finding] = []
+    names: dict[int, Any] = {}
+    by_path: dict[str, int] = {}
+    for place, entry in entries(section, "images", findings):
         image_id, name = as_id(entry.get("id")), entry.get("file_name")
-        if image_id is not None and image_id in names:
+        if image_id is None:
+            bad_ids.add(entry.get("id"), _image_problem(place, entry, None))
+            continue
+        if image_id in names:
             findings.append(_second_image(image_id, names[image_id], name))
             if names[image_id] != name:
                 images.pop(image_id, None)  # its annotations may belong to either
             continue
         names[image_id] = name
         problem = _image_problem(place, entry, image_id)
-        if problem or image_id is None:
+        if problem:
             findings.append(Finding("bad image entry", problem, image_id=image_id))
             continue
-        path = os.path.join(image_dir, str(name))
-        if not os.path.isfile(path):
-            missing.append((image_id, path))
+        image = _find_image(entry, image_id, finder, missing, findings)
+        if image is None:
             continue
-        size = _image_size(entry, path, image_id, findings)
-        if size:
-            images[image_id] = (image_id, path, *size)
-    for image_id, path in missing:
-        findings.append(Finding("image missing", f"Image {image_id}: there is no file {path}.",
-                                image_id=image_id))
+        first = by_path.setdefault(os.path.normpath(image[1]), image_id)
+        if first != image_id:
+            findings.append(_second_id(first, image_id, image[1]))
+            images.pop(first, None)  # which objects are in the picture cannot be known
+            bad_ids.values.update((first, image_id))
+            continue
+        images[image_id] = image
+    bad_ids.report(findings)
+    findings.extend(missing)
     return images
+
+
+def _find_image(entry: Entry, image_id: int, finder: FileFinder, missing: list[Finding],
+                findings: list[Finding]) -> ImageEntry | None:
+    """The image of an entry; None, and a finding, when it is missing or unreadable."""
+    name = str(entry["file_name"])
+    found = finder.find(name)
+    if found.path is None:
+        path = os.path.join(finder.folders[0], shortened(name))
+        several = f", and {found.candidates} files of similar names" * (found.candidates > 1)
+        missing.append(Finding("image missing", f"Image {image_id}: there is no file {path}"
+                               f"{several}.", image_id=image_id))
+        return None
+    spelled = found.finding(name, image_id)
+    if spelled is not None:
+        findings.append(spelled)
+    size = _image_size(entry, found.path, image_id, findings)
+    return (image_id, found.path, *size) if size else None
+
+
+def _second_id(first: int, second: int, path: str) -> Finding:
+    """The finding on a file that is listed under two ids."""
+    return Finding("one file under two ids", f"Images {first} and {second} are the same file "
+                   f"{path}, so that the objects of one would count as background in the other; "
+                   "join them under one id.", image_id=second)
 
 
 def _second_image(image_id: int, first_name: object, name: object) -> Finding:
@@ -176,7 +243,7 @@ def _second_image(image_id: int, first_name: object, name: object) -> Finding:
                    f"({shown(first_name)} and {shown(name)}); ids must differ.", image_id=image_id)
 
 
-def _image_problem(place: int, entry: _Entry, image_id: int | None) -> str:
+def _image_problem(place: int, entry: Entry, image_id: int | None) -> str:
     """What makes an entry of 'images' unusable; empty when it is usable."""
     name = entry.get("file_name")
     if image_id is None:
@@ -189,97 +256,19 @@ def _image_problem(place: int, entry: _Entry, image_id: int | None) -> str:
                "folder; it is not opened. Give a name relative to the images' folder."
     for key in ("width", "height"):
         value = entry.get(key)
-        if value is not None and not (_is_number(value) and value >= 1 and value == int(value)):
+        if value is not None and not (is_number(value) and value >= 1 and value == int(value)):
             return f"Image {image_id} ({name}) has the {key} {shown(value)}; give a whole number " \
                    "of pixels, or leave it out."
+    sides = [entry[key] for key in ("width", "height") if entry.get(key) is not None]
+    if any(side > MAX_SIDE for side in sides):
+        return f"Image {image_id} ({name}) has the width and height {shown(sides)}, more than " \
+               f"the {MAX_SIDE:,} pixels a side that an image can have; correct them."
     return ""
 
 
-def _image_size(entry: _Entry, path: str, image_id: int,
+def _image_size(entry: Entry, path: str, image_id: int,
                 findings: list[Finding]) -> tuple[int, int] | None:
     """(width, height) as declared, or else from the image's header; None when unreadable."""
     if entry.get("width") is not None and entry.get("height") is not None:
         return int(entry["width"]), int(entry["height"])
     return size_from_header(path, image_id, findings)
-
-
-# --- annotations ----------------------------------------------------------------------------
-
-
-def _read_annotations(section: list[Any], images: dict[int, _ImageEntry],
-                      categories: dict[int, str],
-                      findings: list[Finding]) -> Mapping[int, list[AnnotatedObject]]:
-    """`{image id: [(box, category id, crowd), ...]}`; boxes clipped to their images."""
-    objects: dict[int, list[AnnotatedObject]] = collections.defaultdict(list)
-    unusable = {finding.image_id for finding in findings} - images.keys() - {None}
-    seen: set[int | float | str] = set()
-    for place, entry in _entries(section, "annotations", findings):
-        annotation_id, image_id = entry.get("id"), as_id(entry.get("image_id"))
-        label = shown(annotation_id) if "id" in entry else f"number {place}"
-        problem = _annotation_problem(entry, image_id, images, categories, seen)
-        if isinstance(annotation_id, (int, float, str)):
-            seen.add(annotation_id)
-        if problem:
-            kind, text = problem
-            if image_id not in unusable:  # the finding on its image is enough
-                findings.append(Finding(kind, f"Annotation {label} {text}",
-                                        image_id=image_id, annotation_id=annotation_id))
-            continue
-        assert image_id is not None  # or there had been a problem
-        _, _, width, height = images[image_id]
-        x, y, w, h = entry["bbox"]
-        box = clip_box((y, x, y + h, x + w), width, height,
-                       f"Annotation {label} (image {image_id}): the box {entry['bbox']}",
-                       findings, image_id=image_id, annotation_id=annotation_id)
-        if box:
-            objects[image_id].append(
-                (box, int(entry["category_id"]), bool(entry.get("iscrowd"))))
-    return objects
-
-
-def _annotation_problem(entry: _Entry, image_id: int | None, images: dict[int, _ImageEntry],
-                        categories: dict[int, str],
-                        seen: set[int | float | str]) -> tuple[str, str] | None:
-    """(kind, rest of the message) of what makes an annotation unusable, or None."""
-    annotation_id = entry.get("id")
-    if isinstance(annotation_id, (int, float, str)) and annotation_id in seen:
-        return "duplicate annotation id", f"(image {shown(entry.get('image_id'))}) occurs twice " \
-                                          "in 'annotations'; ids must differ."
-    if image_id is None or image_id not in images:
-        return "unknown image", f"is of image {shown(entry.get('image_id'))}, which is not in " \
-                                "'images'."
-    where = f"(image {image_id}, {os.path.basename(images[image_id][1])})"
-    category_id = as_id(entry.get("category_id"))
-    if category_id not in categories:
-        return "unknown category", f"{where} is of category {shown(entry.get('category_id'))}, " \
-                                   "which is not in 'categories'."
-    if entry.get("iscrowd") not in (None, 0, 1):
-        return "bad iscrowd", f"{where} has iscrowd {shown(entry['iscrowd'])}; allowed are 0 and 1."
-    box = entry.get("bbox")
-    if not isinstance(box, list) or len(box) != 4:
-        return "bad box", f"{where} has the bbox {shown(box)}; give [x, y, width, height]."
-    if not all(_is_number(value) for value in box):
-        return "bad box", f"{where} has the bbox {shown(box)}; give four finite numbers, " \
-                          "[x, y, width, height]."
-    return None
-
-
-# --- values ---------------------------------------------------------------------------------
-
-
-def as_id(value: object) -> int | None:
-    """A COCO id as an int, or None when it is not a whole number."""
-    return int(value) if _is_number(value) and value == int(value) and abs(value) < 2**63 else None
-
-
-def _is_number(value: object) -> TypeGuard[int | float]:
-    """Whether a JSON value is a finite number; truth values are not."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return False
-    return abs(value) < 2**63 if isinstance(value, int) else math.isfinite(value)
-
-
-def _json_type(value: object) -> str:
-    names: dict[type, str] = {dict: "object", list: "list", str: "text", bool: "truth value",
-                              type(None): "null"}
-    return names.get(type(value), "number")

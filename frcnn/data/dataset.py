@@ -6,11 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from frcnn.arrays import Boxes, ClassIds, Image, IntArray
+from frcnn.arrays import Array, Boxes, ClassIds, Image, IntArray
 from frcnn.data.check import check_images
+from frcnn.data.doubts import doubt_intensity, doubt_sizes
 from frcnn.data.findings import Finding
 from frcnn.data.image_io import read_image, read_image_size
-from frcnn.errors import DatasetError
+from frcnn.data.image_name import ImageName
+from frcnn.data.intensity import DeclaredRange, Intensity, as_range
+from frcnn.data.measure import MEASURE, MeasuredRange, measure_files
+from frcnn.errors import DatasetError, NoMasksError
 from frcnn.geometry.boxes import extract_bboxes
 
 
@@ -33,13 +37,17 @@ class Dataset:
     | `sources` | list of str | in order of appearance; background's `""` first |
     | `source_class_ids` | dict | source → class ids it has labels for, background included |
     | `image_channels` | int | channels that `load_image` converts to, 3 |
+    | `intensity_range` | None, (low, high) or (low, high, "clip") | see `frcnn.data.intensity` |
     | `findings` | list of `Finding` | what was wrong with the annotations that were loaded |
     """
 
     image_channels: int = 3
+    intensity_range: DeclaredRange | None = None
+    _intensity: Intensity | None = None
 
     def __init__(self, class_map: Mapping[str, str] | None = None) -> None:
-        self._class_map = class_map
+        # Some subclasses for the reference call super().__init__(self).
+        self._class_map = None if class_map is self else class_map
         self._image_ids: IntArray = np.zeros(0, int)
         self.image_info: list[dict[str, Any]] = []
         self.class_info: list[dict[str, Any]] = [{"source": "", "id": 0, "name": "BG"}]
@@ -200,9 +208,41 @@ class Dataset:
         """The image's pixels, uint8 `[H, W, image_channels]`.
 
         Raises:
-            ImageError: the file is unreadable; the message names it.
+            ImageError: the file is unreadable, or its values do not fit `intensity_range`; the
+                message names it.
         """
-        return read_image(self.image_info[image_id]["path"], self.image_channels)
+        return read_image(self.image_info[image_id]["path"], self.image_channels, self.intensity)
+
+    @property
+    def intensity(self) -> Intensity:
+        """How the values of image files become 8 bits, by `intensity_range`."""
+        if self._intensity is None or self._intensity.declared != as_range(self.intensity_range):
+            self._intensity = Intensity(self.intensity_range)
+        return self._intensity
+
+    def measure_intensity_range(self, way: str = MEASURE) -> MeasuredRange:
+        """Measures the range of the image files of more than 8 bits, and sets `intensity_range`.
+
+        Call it on the training data, and give the same range to the validation data
+        (`intensity_range`) and to the configuration (`IMAGE_INTENSITY_RANGE`), which stores it with
+        the checkpoint. Where there is nothing to declare, `intensity_range` stays as it is.
+
+        Args:
+            way: "measure", "percentiles" or "auto"; see `frcnn.data.measure.measure_files`.
+
+        Returns:
+            MeasuredRange; its text says what was measured.
+        """
+        measured = measure_files(self.image_files(), way, self.image_channels)
+        if measured.limits is not None:
+            self.intensity_range = measured.limits
+        return measured
+
+    def image_files(self) -> list[str | PathLike[str]]:
+        """The paths that `load_image` reads; none of a subclass that overrides it."""
+        if type(self).load_image is not Dataset.load_image:
+            return []
+        return [info["path"] for info in self.image_info if info["path"]]
 
     def header_size(self, image_id: int) -> tuple[int, int] | None:
         """`(height, width)` in pixels of what `load_image` returns, from the file's header alone.
@@ -215,7 +255,7 @@ class Dataset:
         """
         if type(self).load_image is not Dataset.load_image:
             return None
-        return read_image_size(self.image_info[image_id]["path"])
+        return read_image_size(self.image_info[image_id]["path"], self.image_channels)
 
     def load_boxes(self, image_id: int) -> tuple[Boxes, ClassIds]:
         """The objects in an image; overridden by subclasses.
@@ -233,21 +273,35 @@ class Dataset:
             NotImplementedError: the subclass has neither `load_boxes` nor `load_mask`.
             DatasetError: the arrays that `load_mask` returned do not fit each other.
         """
-        load_mask = getattr(self, "load_mask", None)
-        if load_mask is None:
+        if getattr(self.load_mask, "__func__", None) is Dataset.load_mask:
             raise NotImplementedError(
                 f"{type(self).__name__} needs a method load_boxes(image_id) that returns boxes "
                 "[N, 4] in pixels (y1, x1, y2, x2) and class ids [N].")
-        masks, class_ids = load_mask(image_id)
+        masks, class_ids = self.load_mask(image_id)
         masks, class_ids = np.asarray(masks), np.asarray(class_ids, np.int32).reshape(-1)
         if len(class_ids) == 0:
             return np.zeros((0, 4), np.float32), class_ids
         if masks.ndim != 3 or masks.shape[2] != len(class_ids):
             raise DatasetError(
                 f"load_mask returned masks of the shape {masks.shape} and {len(class_ids)} class "
-                f"ids for {self.image_reference(image_id)}; masks are [height, width, N].")
+                f"ids for {ImageName(self, image_id)}; masks are [height, width, N].")
         present = masks.any(axis=(0, 1))
         return extract_bboxes(masks[..., present]).astype(np.float32), class_ids[present]
+
+    def load_mask(self, image_id: int) -> tuple[Array, ClassIds]:
+        """No masks and no class ids, for subclasses with masks that call it for an empty image.
+
+        Returns:
+            bool `[0, 0, 0]` and int32 `[0]`.
+
+        Raises:
+            NoMasksError: the data set has `load_boxes` of its own.
+        """
+        if type(self).load_boxes is not Dataset.load_boxes \
+                and type(self).load_mask is Dataset.load_mask:
+            raise NoMasksError(f"{type(self).__name__} has boxes instead of masks: write boxes, "
+                               "class_ids = dataset.load_boxes(image_id).")
+        return np.zeros((0, 0, 0), bool), np.zeros(0, np.int32)
 
     # --- checking ---------------------------------------------------------------------------
 
@@ -256,7 +310,9 @@ class Dataset:
 
         Besides what loading found in the annotations these are: images that are missing,
         unreadable, or of another size than declared; boxes that are not numeric, NaN or infinite,
-        empty, inverted, outside or partly outside their image, or of an unknown class. To get all
+        empty, inverted, outside or partly outside their image, or of an unknown class. What may be
+        right is marked `doubtful`: objects annotated twice, boxes that are all of one size, images
+        of one value, 16-bit images that are nearly black. To get all
         findings in this list, instead of an error from loading, load with `skip_bad=True`.
 
         Args:
@@ -268,5 +324,7 @@ class Dataset:
             list of `frcnn.data.findings.Finding`, those of loading first. The ones that are not
             `repairable` must be corrected, or left out, before training.
         """
+        self._intensity = None  # counts anew
         found = check_images(self, decode=decode, progress=progress)
-        return [*self.findings, *(finding for _, finding in found)]
+        return [*self.findings, *(finding for _, finding in found), *doubt_sizes(self),
+                *doubt_intensity(self.intensity)]

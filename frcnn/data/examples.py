@@ -1,18 +1,27 @@
 """One image of a data set as the model gets it: read, augmented, resized, with boxes and meta."""
 
-import warnings
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from frcnn.arrays import Boxes, ClassIds, Image, ImageMeta, Seed, Shape
+from frcnn.compatibility import explained
 from frcnn.config import SQUARE_MODES, Config
+from frcnn.data.agreement import check_fits
 from frcnn.data.augment import Augmentation, AugmentationLike, resolve
-from frcnn.data.clipping import clip_to_image, has_area, keep_visible
+from frcnn.data.clipping import has_area, keep_visible
 from frcnn.data.dataset import Dataset
 from frcnn.data.image_meta import compose_image_meta
+from frcnn.data.image_name import ImageName
+from frcnn.data.pasting import ObjectPaster
+from frcnn.data.reading import image_size, load_objects, load_pixels
 from frcnn.data.resize import ResizePlan
-from frcnn.errors import ConfigError, DatasetError
+from frcnn.data.zoom import draws_zoom, zoomed_plan
+from frcnn.errors import ConfigError, DatasetError, NoMasksError
+
+_NO_MASKS = ("load_image_gt returns no masks, since frcnn detects boxes: write image, image_meta, "
+             "class_ids, boxes = load_image_gt(dataset, config, image_id), without use_mini_mask.")
 
 
 class Example(NamedTuple):
@@ -23,10 +32,20 @@ class Example(NamedTuple):
     class_ids: ClassIds
     boxes: Boxes
 
+    def __iter__(self) -> Iterator[Any]:
+        return explained(tuple.__iter__(self), len(self), _NO_MASKS)
+
+    def __getitem__(self, index: Any) -> Any:
+        if index == len(self):  # what would be the masks
+            raise NoMasksError(_NO_MASKS)
+        return tuple.__getitem__(self, index)
+
 
 def load_image_gt(dataset: Dataset, config: Config, image_id: int, augment: bool = False, *,
                   augmentation: AugmentationLike = None, rng: Seed = None,
-                  canvas: Shape | None = None) -> Example:
+                  canvas: Shape | None = None, zoom: bool = False,
+                  paster: ObjectPaster | None = None,
+                  use_mini_mask: bool | None = None) -> Example:
     """Reads, augments and resizes one image and its boxes.
 
     Args:
@@ -38,6 +57,9 @@ def load_image_gt(dataset: Dataset, config: Config, image_id: int, augment: bool
         rng: `numpy.random.Generator`, a seed, or None, which draws one.
         canvas: optional `(height, width)`; the resized image is padded to it with zeros at the
             bottom and on the right.
+        zoom: whether MULTI_SCALE and CROP_OBJECTS apply; see `frcnn.data.zoom`.
+        paster: adds objects of other images before the augmentation; None: none are added.
+        use_mini_mask: of the reference; any value but None raises NoMasksError.
 
     Returns:
         image: uint8 `[H, W, C]`, resized; the mean pixel is not subtracted.
@@ -49,22 +71,32 @@ def load_image_gt(dataset: Dataset, config: Config, image_id: int, augment: bool
 
     Raises:
         ImageError: the image is unreadable.
-        ConfigError: the augmentation is unknown or returns arrays of wrong shapes.
-        DatasetError: the image does not have IMAGE_CHANNEL_COUNT channels, its boxes cannot be
-            used, the data set has more classes than NUM_CLASSES, or the resized image is larger
-            than the canvas.
+        ConfigError: the augmentation is unknown or returns arrays of wrong shapes or types.
+        DatasetError: the image does not have IMAGE_CHANNEL_COUNT channels or not 8 bits, its boxes
+            cannot be used, the data set has more classes than NUM_CLASSES or another intensity
+            range than the config, or the resized image is larger than the canvas.
+        NoMasksError: `use_mini_mask` is given, or the result is unpacked into five values, or into
+            names of which one is for masks.
     """
-    check_classes(dataset, config)
+    if use_mini_mask is not None:
+        raise NoMasksError(_NO_MASKS)
+    check_fits(dataset, config)
     rng = np.random.default_rng(rng)
     augmented = resolve("flip" if augmentation is None and augment else augmentation)
-    image = _load_pixels(dataset, config, image_id)
-    boxes, class_ids = _load_objects(dataset, config, image_id, image.shape)
+    image = load_pixels(dataset, config, image_id)
+    boxes, class_ids = load_objects(dataset, config, image_id, image.shape)
+    if paster is not None:
+        image, boxes, class_ids = paster.paste(image, boxes, class_ids, image_id, rng)
     if augmented is not None:
         image, boxes, class_ids = _augmented(augmented, image, boxes, class_ids, rng)
-    plan = ResizePlan.for_training(image.shape, config, rng)
+        _check_classes(augmented, class_ids, config)
+    if zoom and draws_zoom(config):
+        plan = zoomed_plan(image.shape, boxes, class_ids, config, rng, canvas)
+    else:
+        plan = ResizePlan.for_training(image.shape, config, rng)
     boxes, class_ids = _move_boxes(boxes, class_ids, plan)
     if canvas is not None:
-        plan = _padded_to_canvas(plan, canvas, dataset.image_reference(image_id))
+        plan = _padded_to_canvas(plan, canvas, ImageName(dataset, image_id))
     molded = plan.apply(image)
     active = np.zeros(config.NUM_CLASSES, np.int32)
     active[dataset.source_class_ids[dataset.image_info[image_id]["source"]]] = 1
@@ -72,65 +104,40 @@ def load_image_gt(dataset: Dataset, config: Config, image_id: int, augment: bool
     return Example(molded, meta, class_ids, boxes)
 
 
-def check_classes(dataset: Dataset, config: Config) -> None:
-    """Raises DatasetError when a data set has more classes than the model is built for."""
-    if dataset.num_classes > config.NUM_CLASSES:
-        raise DatasetError(
-            f"The data set has {dataset.num_classes} classes, background included, but NUM_CLASSES "
-            f"is {config.NUM_CLASSES}; set it to {dataset.num_classes}.")
-
-
-def _load_pixels(dataset: Dataset, config: Config, image_id: int) -> Image:
-    """The image `[H, W, IMAGE_CHANNEL_COUNT]`; warns when its size is not the declared one."""
-    image = np.asarray(dataset.load_image(image_id))
-    if image.ndim == 2:
-        image = image[..., None]
-    if image.ndim != 3 or image.shape[2] != config.IMAGE_CHANNEL_COUNT:
-        raise DatasetError(
-            f"{dataset.image_reference(image_id)} is loaded with the shape {image.shape}, but "
-            f"IMAGE_CHANNEL_COUNT is {config.IMAGE_CHANNEL_COUNT}. Set the data set's "
-            "image_channels to the same number, or convert in load_image.")
-    declared = tuple(dataset.image_info[image_id].get(key) for key in ("height", "width"))
-    if None not in declared and declared != image.shape[:2]:
-        warnings.warn(f"{dataset.image_reference(image_id)} has {image.shape[1]}x{image.shape[0]} "
-                      f"pixels, but {declared[1]}x{declared[0]} are declared: its boxes may be "
-                      "off. Correct the declared size.", stacklevel=3)
-    return image
-
-
-def _load_objects(dataset: Dataset, config: Config, image_id: int,
-                  image_shape: Shape) -> tuple[Boxes, ClassIds]:
-    """Boxes and class ids of an image, checked, clipped to it, without empty ones."""
-    boxes, class_ids = dataset.load_boxes(image_id)
-    boxes = np.asarray(boxes, np.float32).reshape(-1, 4)
-    class_ids = np.asarray(class_ids, np.int32).reshape(-1)
-    name = dataset.image_reference(image_id)
-    if len(boxes) != len(class_ids):
-        raise DatasetError(f"{name} has {len(boxes)} boxes and {len(class_ids)} class ids.")
-    if not np.isfinite(boxes).all():
-        raise DatasetError(f"{name} has a box that is not finite: {boxes.tolist()}.")
-    known = (class_ids != 0) & (np.abs(class_ids) < config.NUM_CLASSES)
-    if not known.all():
-        raise DatasetError(f"{name} has an object of the class {class_ids[~known][0]}; allowed are "
-                           f"1 to {config.NUM_CLASSES - 1} (NUM_CLASSES less the background), "
-                           "negative for crowds.")
-    clipped = clip_to_image(boxes, image_shape)
-    filled = has_area(clipped)
-    if not filled.all():
-        warnings.warn(f"{name}: {(~filled).sum()} boxes are empty or outside the image; dropped.",
-                      stacklevel=3)
-    return clipped[filled], class_ids[filled]
-
-
 def _augmented(augmentation: Augmentation, image: Image, boxes: Boxes, class_ids: ClassIds,
                rng: np.random.Generator) -> tuple[Image, Boxes, ClassIds]:
-    image, boxes, class_ids = augmentation(image, boxes, class_ids, rng)
+    result = augmentation(image, boxes, class_ids, rng)
+    if not isinstance(result, (tuple, list)) or len(result) != 3:
+        raise ConfigError(f"The augmentation {augmentation!r} returned {type(result).__name__}; it "
+                          "must return image, boxes and class ids.")
+    channels = image.shape[2]
+    image, boxes, class_ids = result
     boxes, class_ids = np.asarray(boxes, np.float32), np.asarray(class_ids, np.int32)
     if boxes.shape != (len(class_ids), 4) or np.ndim(image) != 3:
         raise ConfigError(f"The augmentation {augmentation!r} returned an image of the shape "
                           f"{np.shape(image)}, boxes of {boxes.shape} and {len(class_ids)} class "
                           "ids; they must be [H, W, C], [N, 4] and [N].")
+    if np.shape(image)[2] != channels or 0 in np.shape(image):
+        hint = ("; it seems to be [C, H, W]: leave out the step that makes it so, such as "
+                "ToTensorV2") if np.shape(image)[0] == channels else ""
+        raise ConfigError(f"The augmentation {augmentation!r} returned an image of the shape "
+                          f"{np.shape(image)}; it must be [H, W, {channels}], with the channels "
+                          f"last{hint}.")
+    if np.asarray(image).dtype != np.uint8:
+        raise ConfigError(f"The augmentation {augmentation!r} returned an image of "
+                          f"{np.asarray(image).dtype}; it must be uint8, 0 to 255.")
+    if not np.isfinite(boxes).all():
+        raise ConfigError(f"The augmentation {augmentation!r} returned a box that is NaN or "
+                          f"infinite: {boxes.tolist()}.")
     return _contiguous(np.asarray(image)), *keep_visible(boxes, class_ids, image.shape)
+
+
+def _check_classes(augmentation: Augmentation, class_ids: ClassIds, config: Config) -> None:
+    unknown = class_ids[(class_ids == 0) | (np.abs(class_ids) >= config.NUM_CLASSES)]
+    if len(unknown):
+        raise ConfigError(f"The augmentation {augmentation!r} returned an object of the class "
+                          f"{unknown[0]}; allowed are 1 to {config.NUM_CLASSES - 1}, negative for "
+                          "crowds.")
 
 
 def _contiguous(image: Image) -> Image:
@@ -151,7 +158,7 @@ def _move_boxes(boxes: Boxes, class_ids: ClassIds, plan: ResizePlan) -> tuple[Bo
     return moved[filled], class_ids[filled]
 
 
-def _padded_to_canvas(plan: ResizePlan, canvas: Shape, name: str) -> ResizePlan:
+def _padded_to_canvas(plan: ResizePlan, canvas: Shape, name: ImageName) -> ResizePlan:
     height, width = plan.molded_shape
     if height > canvas[0] or width > canvas[1]:
         raise DatasetError(
@@ -175,16 +182,7 @@ def common_canvas(dataset: Dataset, config: Config, turns: bool = False) -> tupl
     """
     if config.IMAGE_RESIZE_MODE in SQUARE_MODES:
         return int(config.IMAGE_SHAPE[0]), int(config.IMAGE_SHAPE[1])
-    sizes = {_image_size(dataset, image_id) for image_id in dataset.image_ids}
+    sizes = {image_size(dataset, image_id) for image_id in dataset.image_ids}
     shapes = [ResizePlan.for_detection(size, config).molded_shape for size in sizes]
     height, width = (max((shape[axis] for shape in shapes), default=0) for axis in (0, 1))
     return (max(height, width),) * 2 if turns else (height, width)
-
-
-def _image_size(dataset: Dataset, image_id: int) -> tuple[int, int]:
-    """(height, width) as declared, or from the file's header, or else from the loaded image."""
-    info = dataset.image_info[image_id]
-    if info.get("height") and info.get("width"):
-        return int(info["height"]), int(info["width"])
-    height, width = dataset.header_size(image_id) or dataset.load_image(image_id).shape[:2]
-    return height, width

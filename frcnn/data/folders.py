@@ -1,13 +1,13 @@
 """Data sets in folders of any layout: which layout a folder has, and the class that reads it."""
 
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
-from frcnn.data.coco import CocoDataset, coco_subsets
+from frcnn.data.coco import CocoDataset
+from frcnn.data.layouts import COCO, Layout, recognise
 from frcnn.data.voc import VocDataset
-from frcnn.data.voc_folder import voc_subsets
 from frcnn.errors import DatasetError
+from frcnn.files import expanded
 
 
 class FolderDataset(CocoDataset, VocDataset):
@@ -53,17 +53,25 @@ def find_layout(dataset_dir: str | PathLike[str],
         FileNotFoundError: there is no such folder.
         DatasetError: it is in neither layout.
     """
-    folder = Path(dataset_dir)
+    layout = find_folder(dataset_dir)
+    return (CocoDataset if layout.format == COCO else VocDataset), list(layout.subsets)
+
+
+def find_folder(dataset_dir: str | PathLike[str]) -> Layout:
+    """What a folder is recognised as.
+
+    Raises:
+        FileNotFoundError, DatasetError: as `find_layout`.
+    """
+    folder = expanded(dataset_dir)
     if not folder.is_dir():
         raise FileNotFoundError(f"There is no data set folder {folder}. Give the folder that "
                                 "holds annotations/ (COCO) or ImageSets/ (Pascal VOC).")
-    subsets = coco_subsets(folder)
-    if subsets:
-        return CocoDataset, subsets
-    subsets = voc_subsets(folder)
-    if subsets:
-        return VocDataset, subsets
-    raise DatasetError(f"{folder} is in neither layout that is read: it has no "
-                       "annotations/instances_<subset>.json (COCO), nor "
-                       "ImageSets/Main/<subset>.txt (Pascal VOC). Name the folder that holds one "
-                       "of them.")
+    layout = recognise(folder)
+    if layout is None:
+        raise DatasetError(
+            f"{folder} is in neither layout that is read: it has no "
+            "annotations/instances_<subset>.json (COCO), nor ImageSets/Main/<subset>.txt (Pascal "
+            "VOC), nor other files in one of these formats in it or in a folder of it. Name the "
+            "folder that holds them.")
+    return layout

@@ -4,6 +4,7 @@ import numpy as np
 
 from frcnn.arrays import Array, ImageMeta, IntArray, Shape, Window
 from frcnn.config import IMAGE_META_PARTS
+from frcnn.errors import ArgumentError
 
 
 def _places() -> dict[str, int | slice]:
@@ -50,7 +51,13 @@ def parse_image_meta(meta: ImageMeta) -> dict[str, Array]:
         A dict of arrays: `image_id` `[B]`, `original_image_shape` `[B, 3]`, `image_shape` `[B, 3]`,
         `window` `[B, 4]` pixels and `active_class_ids` `[B, NUM_CLASSES]`, all int32, and `scale`
         `[B]` float32.
+
+    Raises:
+        ArgumentError: they have another shape.
     """
     meta = np.asarray(meta)
+    if meta.ndim != 2 or meta.shape[1] <= sum(IMAGE_META_PARTS.values()):
+        raise ArgumentError(f"The image metas have the shape {meta.shape}; give "
+                            f"[B, {sum(IMAGE_META_PARTS.values())} + NUM_CLASSES].")
     return {name: meta[:, place].astype(np.float32 if name == "scale" else np.int32)
             for name, place in META_PLACES.items()}

@@ -1,4 +1,4 @@
-"""From a data set to batches of fixed shapes: a Keras data set for training, and a generator.
+"""From a data set to batches of fixed shapes: a Keras data set for training.
 
 All random numbers (image order, augmentation, sampled anchors) come from generators seeded by the
 seed, the epoch and, but for the order, the position in the epoch. So equal seeds give equal
@@ -6,21 +6,26 @@ batches, whichever thread makes them, and a resumed run gets the batches of an u
 """
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import TypeAlias
 
 import keras
 import numpy as np
 
-from frcnn.arrays import Array, Boxes, ClassIds, IntArray
+from frcnn.arrays import Array, Boxes, ClassIds, FloatArray, IntArray
 from frcnn.config import Config
+from frcnn.data.agreement import check_fits
 from frcnn.data.augment import AugmentationLike, resolve
 from frcnn.data.dataset import Dataset
-from frcnn.data.examples import Example, check_classes, common_canvas, load_image_gt
+from frcnn.data.examples import Example, common_canvas, load_image_gt
+from frcnn.data.image_name import ImageName
 from frcnn.data.molding import mold_image
+from frcnn.data.pasting import ObjectPaster
 from frcnn.data.prefetch import Prefetcher
-from frcnn.data.targets import build_detection_targets, build_rpn_targets, generate_random_rois
-from frcnn.errors import ConfigError, DatasetError, ImageError
+from frcnn.data.reading import load_all_objects
+from frcnn.data.repeat import repeat_factors, repeated_order
+from frcnn.data.targets import build_rpn_targets, generate_random_rois
+from frcnn.errors import DatasetError, ImageError
 from frcnn.geometry.anchors import pyramid_anchors
 
 # An image that has become unreadable is replaced by the next one; more in a row are an error.
@@ -67,11 +72,20 @@ class DetectionSequence(keras.utils.PyDataset):
             continues where the last one ended, and a new order is drawn after each pass through
             the data.
         initial_epoch: the epoch to start with, for a run that is resumed.
+        initial_step: batches of that epoch that are left out, as they were trained before; the
+            length is shorter by them until the epoch ends.
         workers: threads that prepare the next batches; with 1 a batch is made when it is requested.
             The threads are this class's own and end when no more batches are requested. Those of
             Keras would mix batches of two epochs where `fit` draws one in advance to build the
             model (on JAX, or under a distribution strategy).
         max_queue_size: how many batches to prepare ahead; None for twice the workers.
+        recipes: whether the config's data recipes apply (REPEAT_THRESHOLD with `shuffle`,
+            PASTE_OBJECTS, MULTI_SCALE, CROP_OBJECTS), for training; False for validation. Images
+            of the `no_augmentation_sources` are repeated, but not changed by the others.
+        repeats_epoch: whether every epoch is the first one again, with the same images and the same
+            random numbers, for figures that can be compared from epoch to epoch.
+        part: (i, n): only the i-th of n equal parts of every batch is made, and no image of the
+            others is read; n must divide the batch size.
 
     Attributes:
         epoch: the current one, from 0; `on_epoch_end` advances it.
@@ -87,23 +101,32 @@ class DetectionSequence(keras.utils.PyDataset):
                  augmentation: AugmentationLike = None,
                  no_augmentation_sources: Iterable[str] | None = None,
                  batch_size: int | None = None, seed: int | None = None, random_rois: int = 0,
-                 steps: int | None = None, initial_epoch: int = 0, workers: int = 1,
-                 max_queue_size: int | None = None) -> None:
+                 steps: int | None = None, initial_epoch: int = 0, initial_step: int = 0,
+                 workers: int = 1, max_queue_size: int | None = None, recipes: bool = False,
+                 repeats_epoch: bool = False, part: tuple[int, int] = (0, 1)) -> None:
         super().__init__(workers=1)
         if dataset.num_images == 0:
             raise DatasetError("The data set has no images; add some and call prepare().")
-        check_classes(dataset, config)
+        check_fits(dataset, config)
         self.dataset, self.config = dataset, config
+        self._num_images = dataset.num_images
         self.shuffle = shuffle
         self.augmentation = resolve(augmentation)
         self.no_augmentation_sources = frozenset(no_augmentation_sources or ())
         self.batch_size = config.BATCH_SIZE if batch_size is None else int(batch_size)
-        self.seed = _fresh_seed() if seed is None else int(seed)
+        self.seed = fresh_seed() if seed is None else int(seed)
+        size = self.batch_size // part[1]
+        self._slots = range(part[0] * size, (part[0] + 1) * size)
         self.random_rois = int(random_rois)
         self.steps = steps
-        self.epoch = int(initial_epoch)
+        self.epoch, self.skipped = int(initial_epoch), int(initial_step)
         turns = getattr(self.augmentation, "turns", False)
         self.image_shape = (*common_canvas(dataset, config, turns), config.IMAGE_CHANNEL_COUNT)
+        self.recipes, self.repeats_epoch = bool(recipes), bool(repeats_epoch)
+        self._factors: FloatArray | None = None
+        self._paster: ObjectPaster | None = None
+        if self.recipes:
+            self._prepare_recipes()
         self.failure: Exception | None = None
         self._ahead = Prefetcher(self._batch, workers) if workers > 1 else None
         self._queue_size = 2 * workers if max_queue_size is None else max(1, int(max_queue_size))
@@ -111,7 +134,12 @@ class DetectionSequence(keras.utils.PyDataset):
         self._orders: dict[int, IntArray] = {}
 
     def __len__(self) -> int:
-        """Number of batches in an epoch."""
+        """Number of batches in the epoch, less those that are left out."""
+        return self.whole_length - self.skipped
+
+    @property
+    def whole_length(self) -> int:
+        """Number of batches in a whole epoch."""
         return self.steps or -(-self.dataset.num_images // self.batch_size)
 
     def on_epoch_begin(self) -> None:
@@ -120,8 +148,9 @@ class DetectionSequence(keras.utils.PyDataset):
 
     def on_epoch_end(self) -> None:
         """Advances the epoch if its last batch was served; Keras also calls it without an epoch."""
-        if self._within_epoch and self._last_batch_given:
+        if self._within_epoch and self._last_batch_given and not self.repeats_epoch:
             self.epoch += 1
+            self.skipped = 0
         self._within_epoch = False
 
     def __getitem__(self, index: int) -> tuple[Batch]:
@@ -130,10 +159,11 @@ class DetectionSequence(keras.utils.PyDataset):
             raise IndexError(f"There is no batch {index}; an epoch has {len(self)}.")
         try:
             if self._ahead is None:
-                batch = self._batch(self.epoch, index)
+                batch = self._batch(self.epoch, self.skipped + index)
             else:
                 stop = min(index + 1 + self._queue_size, len(self))
-                batch = self._ahead.take([(self.epoch, i) for i in range(index, stop)])
+                batch = self._ahead.take([(self.epoch, self.skipped + i)
+                                          for i in range(index, stop)])
         except Exception as error:
             self.failure = error
             if self._ahead is not None:
@@ -143,22 +173,44 @@ class DetectionSequence(keras.utils.PyDataset):
         return (batch,)
 
     def image_order(self, epoch: int) -> IntArray:
-        """Image ids in the order of one pass through the data, int `[num_images]`."""
+        """Image ids in the order of one pass through the data, int `[num_images]`.
+
+        With REPEAT_THRESHOLD some come several times and others not; see `frcnn.data.repeat`.
+        """
         if not self.shuffle:
             return self.dataset.image_ids
         order = self._orders.get(epoch)
         if order is None:
-            order = np.random.default_rng([self.seed, 1, epoch]).permutation(self.dataset.image_ids)
+            rng = np.random.default_rng([self.seed, 1, epoch])
+            order = rng.permutation(self.dataset.image_ids) if self._factors is None \
+                else self.dataset.image_ids[repeated_order(self._factors, rng)]
             # Threads work on neighboring batches, so on two passes at most.
             self._orders = {**dict(list(self._orders.items())[-1:]), epoch: order}
         return order
 
     # --- inside -----------------------------------------------------------------------------
 
+    def _prepare_recipes(self) -> None:
+        """Reads the objects of all images once, for the recipes that need them."""
+        config, shuffled = self.config, self.shuffle and self.config.REPEAT_THRESHOLD > 0
+        if not shuffled and not config.PASTE_OBJECTS:
+            return
+        objects = load_all_objects(self.dataset, config)
+        if shuffled:
+            self._factors = repeat_factors([class_ids for _, class_ids in objects],
+                                           config.REPEAT_THRESHOLD)
+        if config.PASTE_OBJECTS:
+            self._paster = ObjectPaster(self.dataset, config, objects,
+                                        self.no_augmentation_sources)
+
     def _batch(self, epoch: int, index: int) -> Batch:
+        if self.dataset.num_images != self._num_images:
+            raise DatasetError(f"The data set had {self._num_images} images when training began, "
+                               f"and has {self.dataset.num_images} now; do not change it while it "
+                               "is in use.")
         inputs = self._empty_batch()
-        for slot in range(self.batch_size):
-            self._fill(inputs, slot, epoch, index * self.batch_size + slot)
+        for row, slot in enumerate(self._slots):
+            self._fill(inputs, row, epoch, index * self.batch_size + slot)
         return inputs
 
     def _image_id(self, epoch: int, place: int) -> int:
@@ -170,7 +222,7 @@ class DetectionSequence(keras.utils.PyDataset):
         return int(self.image_order(passes)[place])
 
     def _empty_batch(self) -> Batch:
-        config, size = self.config, self.batch_size
+        config, size = self.config, len(self._slots)
         anchors = len(pyramid_anchors(config, self.image_shape))
         inputs: Batch = {
             "input_image": np.empty((size, *self.image_shape), np.float32),
@@ -207,25 +259,26 @@ class DetectionSequence(keras.utils.PyDataset):
         for step in range(MAX_UNREADABLE_IN_A_ROW + 1):
             image_id = self._image_id(epoch, place + step)
             source = self.dataset.image_info[image_id]["source"]
-            augmentation = None if source in self.no_augmentation_sources else self.augmentation
+            changed = source not in self.no_augmentation_sources
             try:
                 return load_image_gt(self.dataset, self.config, image_id,
-                                     augmentation=augmentation, rng=rng,
-                                     canvas=self.image_shape[:2])
+                                     augmentation=self.augmentation if changed else None, rng=rng,
+                                     canvas=self.image_shape[:2], zoom=self.recipes and changed,
+                                     paster=self._paster if changed else None)
             except (ImageError, OSError) as error:
                 problem: Exception = error
-                warnings.warn(f"{self.dataset.image_reference(image_id)} cannot be read and is "
+                warnings.warn(f"{ImageName(self.dataset, image_id)} cannot be read and is "
                               f"replaced by another image: {error}", stacklevel=2)
         raise DatasetError(
             f"{MAX_UNREADABLE_IN_A_ROW + 1} images in a row cannot be read; the last one is "
-            f"{self.dataset.image_reference(image_id)}: {problem} Is the disk still there?")
+            f"{ImageName(self.dataset, image_id)}: {problem} Is the disk still there?")
 
     def _limited(self, example: Example, rng: np.random.Generator) -> tuple[ClassIds, Boxes]:
         """Class ids and boxes, at most MAX_GT_INSTANCES of them, drawn at random."""
         count, limit = len(example.class_ids), self.config.MAX_GT_INSTANCES
         if count <= limit:
             return example.class_ids, example.boxes
-        name = self.dataset.image_reference(int(example.image_meta[0]))
+        name = ImageName(self.dataset, int(example.image_meta[0]))
         warnings.warn(f"{name} has {count} objects, more than MAX_GT_INSTANCES; {limit} of them, "
                       "drawn at random, train the head. Raise MAX_GT_INSTANCES to use all.",
                       stacklevel=2)
@@ -233,73 +286,6 @@ class DetectionSequence(keras.utils.PyDataset):
         return example.class_ids[kept], example.boxes[kept]
 
 
-def _fresh_seed() -> int:
+def fresh_seed() -> int:
+    """A seed that no one chose."""
     return int(np.random.default_rng().integers(2**62))
-
-
-# --- the reference's generator --------------------------------------------------------------
-
-
-def data_generator(dataset: Dataset, config: Config, shuffle: bool = True, augment: bool = True,
-                   random_rois: int = 0, batch_size: int | None = 1,
-                   detection_targets: bool = False, *, augmentation: AugmentationLike = None,
-                   no_augmentation_sources: Iterable[str] | None = None,
-                   seed: int | None = None) -> Iterator[tuple[list[Array], list[Array]]]:
-    """Endless batches, for inspection in notebooks; training uses `DetectionSequence`.
-
-    Args:
-        dataset: as for `DetectionSequence`.
-        config: as for `DetectionSequence`.
-        shuffle: as for `DetectionSequence`.
-        augment: whether to mirror images horizontally at random; `augmentation` replaces it.
-        random_rois: as for `DetectionSequence`.
-        batch_size: as for `DetectionSequence`.
-        detection_targets: whether to add the head's targets for the random boxes.
-        augmentation: as for `DetectionSequence`.
-        no_augmentation_sources: as for `DetectionSequence`.
-        seed: as for `DetectionSequence`.
-
-    Yields:
-        `(inputs, outputs)`, two lists of arrays. Inputs: images `[B, H, W, C]` molded, image_meta,
-        rpn_match `[B, A, 1]`, rpn_bbox `[B, RPN_TRAIN_ANCHORS_PER_IMAGE, 4]`, gt_class_ids and
-        gt_boxes; with `random_rois` also rpn_rois `[B, random_rois, 4]`; with `detection_targets`
-        also rois `[B, T, 4]`, pixels. Outputs: with `detection_targets` class ids `[B, T, 1]` and
-        deltas `[B, T, NUM_CLASSES, 4]`, else none. T is TRAIN_ROIS_PER_IMAGE.
-
-    Raises:
-        ConfigError: `detection_targets` without `random_rois`; or as `DetectionSequence`.
-        DatasetError: as `DetectionSequence`.
-    """
-    if detection_targets and not random_rois:
-        raise ConfigError("detection_targets needs random_rois above 0: the targets are for them.")
-    sequence = DetectionSequence(
-        dataset, config, shuffle=shuffle, batch_size=batch_size, seed=seed,
-        random_rois=random_rois, no_augmentation_sources=no_augmentation_sources,
-        augmentation="flip" if augmentation is None and augment else augmentation)
-    return _generate(sequence, detection_targets)
-
-
-def _generate(sequence: DetectionSequence,
-              detection_targets: bool) -> Iterator[tuple[list[Array], list[Array]]]:
-    while True:
-        sequence.on_epoch_begin()
-        for index in range(len(sequence)):
-            (batch,) = sequence[index]
-            inputs, outputs = list(batch.values()), list[Array]()
-            if detection_targets:
-                rng = np.random.default_rng([sequence.seed, 3, sequence.epoch, index])
-                rois, *outputs = _head_targets(batch, sequence.config, rng)
-                inputs.append(rois)
-            yield inputs, outputs
-        sequence.on_epoch_end()
-
-
-def _head_targets(batch: Batch, config: Config, rng: np.random.Generator) -> tuple[Array, ...]:
-    """rois `[B, T, 4]`, class ids `[B, T, 1]` and deltas `[B, T, NUM_CLASSES, 4]` of a batch."""
-    targets = []
-    for rois, class_ids, boxes in zip(batch["input_rois"], batch["input_gt_class_ids"],
-                                      batch["input_gt_boxes"]):
-        real = class_ids != 0
-        targets.append(build_detection_targets(rois, class_ids[real], boxes[real], config, rng=rng))
-    rois, class_ids, deltas = (np.stack(parts) for parts in zip(*targets))
-    return rois, class_ids[..., None], deltas

@@ -3,6 +3,7 @@
 import numpy as np
 
 from frcnn.arrays import FloatArray, Image
+from frcnn.compatibility import renamed
 from frcnn.config import Config
 
 
@@ -26,6 +27,7 @@ def mold_image(images: Image, config: Config, *, out: FloatArray | None = None) 
     return molded
 
 
+@renamed(normalized_images="images")
 def unmold_image(images: FloatArray, config: Config) -> Image:
     """Adds the mean pixel, the inverse of `mold_image`.
 

@@ -7,7 +7,8 @@ from frcnn.arrays import FloatArray, Image, IntArray
 _STRIP_VALUES = 2**16  # of the resampled image, at a time
 
 
-def resample(image: Image, height: int, width: int) -> Image:
+def resample(image: Image, height: int, width: int,
+             part: tuple[int, int, int, int] | None = None) -> Image:
     """An image resized bilinearly, to the bit as the reference does it.
 
     That is `skimage.transform.resize(..., order=1, mode="constant", preserve_range=True,
@@ -15,11 +16,13 @@ def resample(image: Image, height: int, width: int) -> Image:
 
     Args:
         image: `[H, W, C]` or `[H, W]`, of any dtype.
-        height: of the result, pixels.
-        width: of the result, pixels.
+        height: of the resized image, pixels.
+        width: of the resized image, pixels.
+        part: `(y, x, height, width)`, the part of the resized image to compute; None for all.
 
     Returns:
-        `[height, width, C]` or `[height, width]`, a new array of the same dtype.
+        `[height, width, C]` or `[height, width]` of the whole or of the part, a new array of the
+        same dtype.
     """
     # Where the exact value is a whole number, its float64 rounding decides between two levels, and
     # flat areas are full of such pixels. So every pixel multiplies and adds its four neighbors in
@@ -29,6 +32,11 @@ def resample(image: Image, height: int, width: int) -> Image:
     lines = image.reshape(image.shape[0], -1)
     rows, row_weights = _taps(image.shape[0], height)
     columns, column_weights = _taps(image.shape[1], width)
+    if part is not None:
+        top, left, height, width = part
+        rows, row_weights = rows[:, top:top + height], row_weights[:, top:top + height]
+        columns = columns[:, left:left + width]
+        column_weights = column_weights[:, left:left + width]
     columns = (columns[..., None] * channels + np.arange(channels)).ravel()
     column_weights = np.repeat(column_weights.ravel(), channels)
     low, high = (reduce(image, axis=None) for reduce in (np.fmin.reduce, np.fmax.reduce))
@@ -36,15 +44,15 @@ def resample(image: Image, height: int, width: int) -> Image:
     resized = np.empty((height, length), image.dtype)
     strip = max(1, _STRIP_VALUES // max(1, length))
     for top in range(0, height, strip):
-        part = slice(top, top + strip)
-        needed, place = np.unique(rows[:, part], return_inverse=True)
+        lot = slice(top, top + strip)
+        needed, place = np.unique(rows[:, lot], return_inverse=True)
         values = lines[needed].take(columns, axis=1)[place.reshape(2, -1)]
-        values = values * row_weights[:, part, None]
+        values = values * row_weights[:, lot, None]
         values *= column_weights
         total = values[0, :, :length]
         for row, half in ((0, 1), (1, 0), (1, 1)):
             total += values[row, :, half * length:(half + 1) * length]
-        resized[part] = np.clip(total, low, high, out=total)
+        resized[lot] = np.clip(total, low, high, out=total)
     return resized.reshape(height, width, *image.shape[2:])
 
 

@@ -5,6 +5,7 @@ boxes there and back all come from it. The modes' names are `frcnn.config.RESIZE
 happens to pixels is in `frcnn.data.resample`.
 """
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
@@ -13,7 +14,7 @@ import numpy as np
 from frcnn.arrays import Boxes, FloatArray, Image, IntArray, Seed, Shape, Window
 from frcnn.config import RESIZE_MODES, Config
 from frcnn.data.resample import resample
-from frcnn.errors import ConfigError, ImageError
+from frcnn.errors import ArgumentError, ConfigError, ImageError
 
 MULTIPLE = 64  # pixels; the network halves a side six times, from the image to P6
 
@@ -36,6 +37,25 @@ _MODES = {
     "fit64": _Mode(fits=True, pads="multiple", needs="max_dim"),
     "crop": _Mode(crops=True, needs="min_dim"),
 }
+
+
+def resize(image: Image, output_shape: Shape, order: int = 1, mode: str = "constant",
+           cval: float = 0, clip: bool = True, preserve_range: bool = False,
+           anti_aliasing: bool = False, anti_aliasing_sigma: float | None = None) -> FloatArray:
+    """`skimage.transform.resize`, without anti-aliasing unless it is asked for.
+
+    Args: as of `skimage.transform.resize`. `resize_image` keeps the proportions and the type.
+
+    Returns:
+        float array of `output_shape`, from 0 to 1 unless `preserve_range` is set.
+    """
+    from skimage.transform import resize as resized  # slow to import, and rarely needed
+
+    result: FloatArray = resized(
+        image, output_shape, order=order, mode=mode, cval=cval, clip=clip,
+        preserve_range=preserve_range, anti_aliasing=anti_aliasing,
+        anti_aliasing_sigma=anti_aliasing_sigma)
+    return result
 
 
 def resize_image(image: Image, min_dim: int | None = None, max_dim: int | None = None,
@@ -161,9 +181,35 @@ class ResizePlan:
         (top, bottom), (left, right) = self.border
         more = height - self.molded_shape[0], width - self.molded_shape[1]
         if min(more) < 0:
-            raise ValueError(f"a molded image of {self.molded_shape} (height, width) cannot be "
-                             f"padded to {(height, width)}.")
+            raise ArgumentError(f"a molded image of {self.molded_shape} (height, width) cannot be "
+                                f"padded to {(height, width)}.")
         return replace(self, border=((top, bottom + more[0]), (left, right + more[1])))
+
+    def zoomed(self, factor: float, canvas: Shape, rng: np.random.Generator,
+               target: Boxes | None = None) -> Self:
+        """The whole image scaled by another factor more, cropped or padded to a canvas.
+
+        A side that is longer than the canvas is cut at a random place, a shorter one is padded
+        with zeros on both ends.
+
+        Args:
+            factor: multiplies the scale of this plan.
+            canvas: `(height, width)` of the molded image.
+            rng: of the crop's place.
+            target: optional box `[4]` in pixels of the image: the crop contains it, or, where it is
+                larger than the canvas, lies within it.
+        """
+        height, width = (max(1, round(side * self.scale * factor)) for side in self.shape)
+        near: list[float | None] = [None] * 4
+        if target is not None:
+            ratio = np.array([height / self.shape[0], width / self.shape[1]] * 2)
+            near = (np.asarray(target) * ratio).tolist()
+        top, rows = _random_part(height, int(canvas[0]), near[0], near[2], rng)
+        left, columns = _random_part(width, int(canvas[1]), near[1], near[3], rng)
+        crop = None if (rows, columns) == (height, width) else (top, left, rows, columns)
+        border = _centered(rows, int(canvas[0])), _centered(columns, int(canvas[1]))
+        return replace(self, scale=self.scale * factor, scaled_shape=(height, width), crop=crop,
+                       border=border)
 
     # --- where things go --------------------------------------------------------------------
 
@@ -215,13 +261,14 @@ class ResizePlan:
             raise ImageError(f"the plan is for an image of {self.shape} (height, width), not "
                              f"{image.shape[:2]}.")
         scales = self.scaled_shape != self.shape
-        picture = resample(image, *self.scaled_shape) if scales else image
-        if self.crop is not None:
-            top, left, height, width = self.crop
-            picture = picture[top:top + height, left:left + width]
+        if scales:
+            picture = resample(image, *self.scaled_shape, part=self.crop)
+        else:
+            top, left, height, width = self.crop or (0, 0, *self.shape)
+            picture = image[top:top + height, left:left + width]
         if any(map(any, self.border)):
             return _padded(picture, self.border)
-        return picture if scales and self.crop is None else picture.copy()
+        return picture if scales else picture.copy()
 
 
 def resize_scale(height: int, width: int, min_dim: int | None, max_dim: int | None,
@@ -278,6 +325,17 @@ def _random_crop(shape: tuple[int, int], side: int, rng: Seed) -> tuple[int, int
     top = int(rng.integers(0, shape[0] - side, endpoint=True))
     left = int(rng.integers(0, shape[1] - side, endpoint=True))
     return top, left, side, side
+
+
+def _random_part(side: int, room: int, start: float | None, end: float | None,
+                 rng: np.random.Generator) -> tuple[int, int]:
+    """(first pixel, length) of the part of a side that fits; from `start` to `end` is inside it."""
+    last = max(0, side - room)
+    first = 0
+    if start is not None and end is not None:
+        limits = sorted((math.floor(start), math.ceil(end) - room))
+        first, last = (min(max(0, limit), last) for limit in limits)
+    return int(rng.integers(first, last, endpoint=True)), min(side, room)
 
 
 def _padded(image: Image, border: tuple[tuple[int, int], tuple[int, int]]) -> Image:

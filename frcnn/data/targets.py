@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from frcnn.arrays import Array, Boxes, ClassIds, Deltas, FloatArray, IntArray, Seed, Shape
+from frcnn.compatibility import refused_masks
 from frcnn.config import Config
 from frcnn.geometry.anchors import anchor_levels, pyramid_anchors
 from frcnn.geometry.boxes import box_areas, box_refinement, compute_overlaps, trim_zeros
@@ -220,6 +221,8 @@ def generate_random_rois(image_shape: Shape, count: int, gt_class_ids: ClassIds,
     return np.concatenate(corners, axis=1).astype(np.int32)
 
 
+@refused_masks(3, "rois, class_ids, bboxes = build_detection_targets(rpn_rois, gt_class_ids, "
+                  "gt_boxes, config)")
 def build_detection_targets(rpn_rois: Array, gt_class_ids: ClassIds, gt_boxes: Boxes,
                             config: Config, rng: Seed = None) -> tuple[Array, ClassIds, Deltas]:
     """Draws the RoIs that the head trains on, with their classes and deltas.

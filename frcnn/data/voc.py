@@ -6,7 +6,9 @@ from os import PathLike
 from typing import Any
 
 from frcnn.data.annotated import AnnotatedDataset
+from frcnn.data.layouts import list_path
 from frcnn.data.voc_folder import read_voc
+from frcnn.files import expanded
 
 
 class VocDataset(AnnotatedDataset):
@@ -19,7 +21,8 @@ class VocDataset(AnnotatedDataset):
                  skip_bad: bool = False, first_pixel: int = 1) -> None:
         """Adds one subset in Pascal VOC's layout: image names in
         `DIR/ImageSets/Main/<subset>.txt`, `DIR/JPEGImages/<name>.jpg` (or .png, .bmp, .tif),
-        `DIR/Annotations/<name>.xml`. Call `prepare()` after loading all subsets.
+        `DIR/Annotations/<name>.xml`; or XML files without lists, in a layout that
+        `frcnn.data.layouts` recognises. Call `prepare()` after loading all subsets.
 
         The format counts pixels from 1 and includes the last one. As in the usual converters to
         COCO's format, (xmin, ymin, xmax, ymax) becomes the box (ymin − 1, xmin − 1, ymax, xmax). An
@@ -43,7 +46,8 @@ class VocDataset(AnnotatedDataset):
                 items that are wrong, and what to do.
         """
         categories, images, findings = read_voc(dataset_dir, subset, class_names, first_pixel)
-        where = os.path.join(dataset_dir, "ImageSets", "Main", f"{subset}.txt")
+        listed = list_path(expanded(dataset_dir), subset)
+        where = os.fspath(listed if listed.is_file() else dataset_dir)
         self._take_findings(findings, where, skip_bad)
         self._add(source, categories, images, where)
 

@@ -7,20 +7,30 @@
 No pixels are decoded here, and files outside the folder are never opened.
 """
 
-import collections
-import contextlib
 import os
-import re
 from collections.abc import Sequence
 from os import PathLike
-from pathlib import Path
 from typing import NamedTuple
 from xml.etree.ElementTree import Element
 
+import numpy as np
+
 from frcnn.data.annotated import AnnotatedImage, annotated_image
 from frcnn.data.clipping import clip_box
-from frcnn.data.findings import Finding, leaves_folder, shown, size_from_header
-from frcnn.data.voc_xml import XmlError, number, parse, text_of
+from frcnn.data.doubts import are_fractions
+from frcnn.data.file_names import spelling
+from frcnn.data.findings import (
+    MAX_SIDE,
+    Finding,
+    leaves_folder,
+    shortened,
+    shown,
+    size_from_header,
+)
+from frcnn.data.layouts import divided, warn_divided
+from frcnn.data.voc_lists import VocFiles, find_files, names_elsewhere
+from frcnn.data.voc_lists import voc_subsets as voc_subsets
+from frcnn.data.voc_xml import XmlError, names_of_objects, number, parse, text_of
 from frcnn.errors import DatasetError
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff")
@@ -89,96 +99,31 @@ def read_voc_images(dataset_dir: str | PathLike[str], subset: str,
                     class_names: Sequence[str] | None = None, first_pixel: int = 1,
                     ) -> tuple[list[str], list[VocImage], list[Finding]]:
     """As `read_voc`, but returns the class names as a list, and images as `VocImage`s."""
-    folder = Path(dataset_dir)
-    reader = _Reader(folder, class_names, first_pixel)
-    listed = _read_list(folder, subset, reader.findings)
-    images = [image for image in map(reader.read, listed) if image is not None]
+    findings: list[Finding] = []
+    files = find_files(dataset_dir, subset, findings)
+    reader = _Reader(files, class_names, first_pixel, findings)
+    images = [image for image in map(reader.read, files.names) if image is not None]
     if class_names is not None:
         names = list(dict.fromkeys(class_names))
     else:
-        names = sorted(reader.names | _names_elsewhere(folder, subset, listed))
+        names = sorted(reader.names | names_elsewhere(dataset_dir, subset, files))
     if not names:
-        raise DatasetError(f"No annotation of {folder / 'Annotations'} that {subset}.txt or "
-                           "another subset names has an object: there are no classes.")
-    return names, images, reader.findings
+        raise DatasetError(_without_classes(files, findings))
+    if files.share:
+        images = divided(images, [image.name for image in images], files.share)
+        warn_divided(dataset_dir, stacklevel=4)
+    return names, images, findings
 
 
-# --- subsets and their lists ----------------------------------------------------------------
-
-
-def voc_subsets(dataset_dir: str | PathLike[str]) -> list[str]:
-    """Names of the subsets, sorted; lists for one class, as `cat_train.txt`, are left out."""
-    folder = Path(dataset_dir)
-    return sorted(path.stem for path in _list_path(folder, "*").parent.glob("*.txt")
-                  if not _is_class_list(folder, path))
-
-
-def _list_path(folder: Path, subset: str) -> Path:
-    return folder / "ImageSets" / "Main" / f"{subset}.txt"
-
-
-def _is_class_list(folder: Path, path: Path) -> bool:
-    """Whether a list is of one class, with -1, 0 or 1 after the name of an image: `000005 -1`."""
-    try:
-        with open(path, encoding="utf-8-sig") as file:
-            line = next((line.strip() for line in file if line.strip()), "")
-    except (OSError, UnicodeDecodeError):
-        return False
-    return bool(re.fullmatch(r"\S+\s+(-1|0|1)", line)) \
-        and not os.path.isfile(_annotation_path(folder, line))
-
-
-def _read_list(folder: Path, subset: str, findings: list[Finding]) -> list[str]:
-    """The image names of a subset, each once."""
-    path = _list_path(folder, subset)
-    if not folder.is_dir():
-        raise FileNotFoundError(f"There is no data set folder {folder}. Give the folder that "
-                                "holds ImageSets/, Annotations/ and JPEGImages/.")
-    if not path.is_file():
-        subsets = voc_subsets(folder)
-        there = "the subsets there are " + ", ".join(subsets) if subsets \
-            else "it has no ImageSets/Main/<subset>.txt at all"
-        raise FileNotFoundError(f"There is no list of images {path}; {there}.")
-    for part in ("Annotations", "JPEGImages"):
-        if not (folder / part).is_dir():
-            raise FileNotFoundError(f"There is no folder {folder / part}.")
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path} cannot be read as UTF-8 text: {error}.") from None
-    counts = collections.Counter(line.strip() for line in lines if line.strip())
-    if not counts:
-        raise DatasetError(f"{path} is empty: there is nothing to load.")
-    for name, count in counts.items():
-        if count > 1:
-            findings.append(Finding("image listed twice", f"Image {name} is listed {count} times "
-                                    f"in {subset}.txt; used once.", True, image_id=name))
-    return list(counts)
-
-
-def _names_elsewhere(folder: Path, subset: str, listed: list[str]) -> set[str]:
-    """The names of all objects in the images of other subsets, usable or not."""
-    images: set[str] = set()
-    for other in voc_subsets(folder):
-        if other != subset:
-            # What is wrong with it is reported when it is loaded itself.
-            with contextlib.suppress(DatasetError):
-                images.update(_read_list(folder, other, []))
-    names: set[str] = set()
-    for image in images.difference(listed):
-        if not leaves_folder(image):
-            with contextlib.suppress(XmlError):
-                names |= _names_in(parse(_annotation_path(folder, image)))
-    return names
-
-
-def _names_in(root: Element) -> set[str]:
-    names = (text_of(entry, "name") for entry in root.findall("object"))
-    return {name for name in names if name}
-
-
-def _annotation_path(folder: Path, name: str) -> str:
-    return os.path.join(folder, "Annotations", f"{name}.xml")
+def _without_classes(files: VocFiles, findings: list[Finding]) -> str:
+    """Why there is not one object: what is wrong with the annotations, if anything is."""
+    serious = [finding.brief for finding in findings if not finding.repairable]
+    if not serious:
+        return (f"No annotation of {files.annotations} that {files.where.name} or another subset "
+                "names has an object: there are no classes.")
+    more = f" There are {len(serious) - 1} more such problems." * (len(serious) > 1)
+    return (f"{files.where}: no annotation can be used, so there are no classes. The first "
+            f"problem: {serious[0]}{more}")
 
 
 # --- one image ------------------------------------------------------------------------------
@@ -195,9 +140,10 @@ class _UnusableError(Exception):
 class _Reader:
     """Reads images one by one, and collects what is wrong with them and all names of objects."""
 
-    def __init__(self, folder: Path, class_names: Sequence[str] | None, first_pixel: int) -> None:
-        self.folder, self.class_names, self.first_pixel = folder, class_names, first_pixel
-        self.findings: list[Finding] = []
+    def __init__(self, files: VocFiles, class_names: Sequence[str] | None, first_pixel: int,
+                 findings: list[Finding]) -> None:
+        self.files, self.class_names, self.first_pixel = files, class_names, first_pixel
+        self.findings = findings
         self.names: set[str] = set()
 
     def read(self, name: str) -> VocImage | None:
@@ -213,14 +159,19 @@ class _Reader:
             raise _UnusableError("bad image name", f"Image {shown(name)} leaves the data set's "
                                  "folder; it is not opened. List names as they are in "
                                  "Annotations/, without the ending.")
-        path = _annotation_path(self.folder, name)
+        path = self.files.annotation(name)
         if not os.path.isfile(path):
-            raise _UnusableError("annotation missing", f"Image {name}: there is no file {path}.")
+            stem = os.path.splitext(name)[0]
+            advice = f" There is {stem}.xml: list names without their endings." \
+                if stem != name and os.path.isfile(self.files.annotation(stem)) else ""
+            raise _UnusableError("annotation missing",
+                                 f"Image {shortened(name)}: there is no file "
+                                 f"{self.files.annotation(shortened(name))}.{advice}")
         try:
             root = parse(path)
         except XmlError as error:
             raise _UnusableError("bad annotation file", f"Image {name}: {path} {error}") from None
-        self.names |= _names_in(root)
+        self.names |= names_of_objects(root)
         image_path = self._find_image(name, text_of(root, "filename") or "")
         size: tuple[int, int] | None = _declared_size(root, f"Image {name}: {path}")
         if size is None:
@@ -233,26 +184,70 @@ class _Reader:
         return image
 
     def _find_image(self, name: str, stated: str) -> str:
-        """The path of an image: by its name in the list, or else by its annotation's filename."""
-        images, foreign = os.path.join(self.folder, "JPEGImages"), leaves_folder(stated)
-        for extension in (*EXTENSIONS, *map(str.upper, EXTENSIONS)):
-            path = os.path.join(images, name + extension)
-            if os.path.isfile(path):
-                if foreign:
-                    self.findings.append(Finding(
-                        "file name leaves the folder", f"Image {name}: its annotation's filename "
-                        f"{shown(stated)} leaves the data set's folder; {path} is used instead.",
-                        repairable=True, image_id=name))
-                return path
+        """The path of an image: by its name in the list, or else by its annotation's filename.
+
+        Of several with that name the one of the filename; the filename's own, if there is another
+        image of that name, contradicts the list.
+        """
+        foreign = leaves_folder(stated)
+        by_name = self._paths(name)
+        by_file = None if foreign or not stated else self.files.images.find(stated).path
+        if by_file is not None and (by_file in by_name or not by_name):
+            return by_file
+        if by_name:
+            self._look_at_filename(name, stated, foreign, by_name[0], by_file)
+            return by_name[0]
         if foreign:
             raise _UnusableError(
                 "file name leaves the folder", f"Image {name} has the filename {shown(stated)}, "
                 "which leaves the data set's folder; it is not opened. Put the image into "
-                "JPEGImages/ under its name in the list.")
-        if stated and os.path.isfile(os.path.join(images, stated)):
-            return os.path.join(images, stated)
+                f"{self._folder()}/ under its name in the list.")
         raise _UnusableError("image missing", f"Image {name}: there is no file "
-                             f"{os.path.join(images, name)}.jpg, nor .png, .bmp, .tif.")
+                             f"{os.path.join(self.files.images.folders[0], name)}.jpg, nor .png, "
+                             ".bmp, .tif.")
+
+    def _folder(self) -> str:
+        return os.path.basename(self.files.images.folders[0])
+
+    def _paths(self, name: str) -> list[str]:
+        """The images of a name with any ending, those of the very name first."""
+        found = [self.files.images.find(name + extension)
+                 for extension in (*EXTENSIONS, *map(str.upper, EXTENSIONS))]
+        exact = [image.path for image in found if image.path is not None and not image.how]
+        if exact:
+            return exact
+        paths = dict.fromkeys(image.path for image in found if image.path is not None)
+        if len(paths) != 1:
+            return []
+        image = next(image for image in found if image.path is not None)
+        finding = image.finding(name, name)
+        if finding is not None:
+            self.findings.append(finding)
+        return [str(path) for path in paths]
+
+    def _look_at_filename(self, name: str, stated: str, foreign: bool, used: str,
+                          other: str | None) -> None:
+        """Adds a finding where an annotation's filename is not the image that is used.
+
+        Raises:
+            _UnusableError: it is another image of the data set.
+        """
+        if foreign:
+            self.findings.append(Finding(
+                "file name leaves the folder", f"Image {name}: its annotation's filename "
+                f"{shown(stated)} leaves the data set's folder; {used} is used instead.",
+                repairable=True, image_id=name))
+        elif other is not None:
+            raise _UnusableError(
+                "annotation of another image", f"Image {name}: its annotation has the filename "
+                f"{shown(stated)}, which is another image of the data set, and {used} is there, "
+                "too. Correct the filename or the annotation.")
+        elif stated and spelling(os.path.splitext(stated)[0]) != spelling(name) \
+                and spelling(stated) != spelling(name):
+            self.findings.append(Finding(
+                "annotation names another file", f"Image {name}: its annotation has the filename "
+                f"{shown(stated)}, which does not exist; {used} is used.", repairable=True,
+                image_id=name, doubtful=True))
 
     def _read_object(self, entry: Element, place: int, image: VocImage) -> None:
         """Adds an <object> to its image, unless it is not usable."""
@@ -262,11 +257,20 @@ class _Reader:
         except _UnusableError as error:
             self.findings.append(Finding(error.kind, f"{what} {error.text}", False, *ids))
             return
+        if are_fractions(np.array([corners]), image.height, image.width):
+            self.findings.append(Finding("boxes as fractions", f"{what} has the box {texts}, which "
+                                         "lies between 0 and 1, as fractions of the image do; "
+                                         "Pascal VOC has pixels.", False, *ids))
+            return
         y1, x1, y2, x2 = corners
         box = clip_box((y1 - self.first_pixel, x1 - self.first_pixel, y2, x2), image.width,
                        image.height, f"{what}: the box {texts}", self.findings,
                        image_id=image.name, annotation_id=place)
-        if box is not None:
+        if box is not None and any((name, box) == (other.name, other.box)
+                                   for other in image.objects):
+            self.findings.append(Finding("object listed twice", f"{what} is the same as an earlier "
+                                         "one; used once.", True, *ids))
+        elif box is not None:
             extras = {key: text for key in EXTRAS if (text := text_of(entry, key)) is not None}
             image.objects.append(VocObject(name, box, text_of(entry, "difficult") == "1", extras))
 
@@ -279,15 +283,18 @@ def _declared_size(root: Element, where: str) -> tuple[int, int] | None:
     Raises:
         _UnusableError: what is declared is not a size.
     """
-    size = root.find("size")
+    sizes = root.findall("size")
+    if len(sizes) > 1:
+        raise _UnusableError("bad image size", f"{where} has {len(sizes)} <size>; give it one.")
+    size = sizes[0] if sizes else None
     texts = (None, None) if size is None else (text_of(size, "width"), text_of(size, "height"))
     if texts == (None, None):
         return None
     sides = [int(side) for side in map(number, texts)
-             if side is not None and side >= 0 and side == int(side)]
+             if side is not None and 0 <= side <= MAX_SIDE and side == int(side)]
     if len(sides) < 2:
         raise _UnusableError("bad image size", f"{where} declares the size {texts}; give whole "
-                             "numbers of pixels, or leave <size> out.")
+                             f"numbers of pixels up to {MAX_SIDE:,}, or leave <size> out.")
     return None if 0 in sides else (sides[0], sides[1])
 
 

@@ -90,6 +90,12 @@ def text_of(parent: Element, tag: str) -> str | None:
     return (children[0].text or "").strip() if len(children) == 1 else None
 
 
+def names_of_objects(root: Element) -> set[str]:
+    """The class names of all objects of an annotation."""
+    names = (text_of(entry, "name") for entry in root.findall("object"))
+    return {name for name in names if name}
+
+
 def number(text: str | None) -> float | None:
     """A finite number in ASCII digits, or None."""
     if text is None or not _NUMBER.fullmatch(text):

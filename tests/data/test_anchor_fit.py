@@ -15,6 +15,7 @@ from frcnn.data.anchor_fit import (
     coverage,
     fit_anchors,
     molded_objects,
+    poorly_covered,
 )
 from frcnn.geometry.anchors import anchor_levels, pyramid_anchors
 from frcnn.geometry.boxes import compute_overlaps
@@ -99,3 +100,27 @@ def test_without_objects():
     with pytest.raises(ValueError, match="no objects"):
         fit_anchors(of_one_class(np.zeros((0, 4))), AnchorShapes.from_config(config_for()))
     assert np.isnan(coverage(np.zeros((0, 5, 3))))
+
+
+# --- what is worth a warning ----------------------------------------------------------------
+
+
+def test_classes_with_many_uncovered_objects():
+    """Of objects as large as an anchor and at its place the IoU is 1, of tiny ones below 0.5."""
+    anchors = AnchorShapes((8, 16, 32, 64, 128), (1,), (4, 8, 16, 32, 64))
+    fits, tiny = np.array([[60.0, 60, 68, 68]]), np.array([[63.0, 63, 65, 65]])
+
+    def objects(*counts):
+        """For each class (number that fit, number that do not)."""
+        boxes = [np.concatenate([fits.repeat(good, 0), tiny.repeat(bad, 0)])
+                 for good, bad in counts]
+        class_ids = np.repeat(np.arange(1, len(counts) + 1), [sum(pair) for pair in counts])
+        boxes = np.concatenate(boxes)
+        return Objects(boxes, np.full((len(boxes), 2), SIDE), class_ids.astype(np.int32))
+
+    assert poorly_covered(objects((90, 10)), anchors) == {}  # a tenth, not more
+    assert poorly_covered(objects((89, 11)), anchors) == {1: 0.11}
+    assert poorly_covered(objects((30, 10), (40, 0), (10, 30)), anchors) == {3: 0.75, 1: 0.25}
+    assert list(poorly_covered(objects((30, 10), (40, 0), (10, 30)), anchors)) == [3, 1]
+    assert poorly_covered(objects((0, 19), (0, 20)), anchors) == {2: 1.0}  # few say little
+    assert poorly_covered(objects((0, 0)), anchors) == {}

@@ -13,12 +13,13 @@ from frcnn.errors import ConfigError
 # --- flip -----------------------------------------------------------------------------------
 
 
-@given(scene=drawn_scenes(), seed=st.integers(0, 2**32))
-@settings(max_examples=60, deadline=None)
-def test_the_flip_preset_keeps_objects_crowds_and_seeds(scene, seed):
+@given(scene=drawn_scenes(), seed=st.integers(0, 2**32),
+       preset=st.sampled_from([augment.flip, augment.flips]))
+@settings(max_examples=120, deadline=None)
+def test_the_flip_presets_keep_objects_crowds_and_seeds(scene, seed, preset):
     image, boxes = scene
     class_ids = np.where(np.arange(len(boxes)) % 2, 1, -2).astype(np.int32)
-    results = [augment.flip(image, boxes, class_ids, np.random.default_rng(seed))
+    results = [preset(image, boxes, class_ids, np.random.default_rng(seed))
                for _ in range(2)]
     for one, other in zip(*results):
         np.testing.assert_array_equal(one, other)
@@ -32,6 +33,21 @@ def test_the_flip_preset_flips_half_of_the_images():
     boxes, rng = np.float32([[0, 0, 2, 3]]), np.random.default_rng(1)
     flipped = [augment.flip(image, boxes, np.array([1]), rng)[1][0, 1] == 5 for _ in range(1000)]
     assert 430 < sum(flipped) < 570
+
+
+def test_the_flips_preset_mirrors_both_ways_and_makes_all_four_equally_often():
+    image = np.arange(15, dtype=np.uint8).reshape(3, 5, 1)
+    boxes, rng = np.float32([[0, 0, 1, 1]]), np.random.default_rng(1)
+    expected = {(0, 0): image, (0, 4): image[:, ::-1], (2, 0): image[::-1],
+                (2, 4): image[::-1, ::-1]}
+    counts = dict.fromkeys(expected, 0)
+    for _ in range(1000):
+        moved, moved_boxes, _ = augment.flips(image, boxes, np.array([1]), rng)
+        corner = tuple(moved_boxes[0, :2].astype(int))
+        np.testing.assert_array_equal(moved, expected[corner])
+        counts[corner] += 1
+    assert all(190 < count < 310 for count in counts.values())
+    assert not getattr(augment.flips, "turns", False)  # the image keeps its shape
 
 
 # --- microscopy -----------------------------------------------------------------------------
@@ -111,10 +127,11 @@ def test_the_microscopy_preset_without_objects():
 def test_resolving():
     assert augment.resolve(None) is None
     assert augment.resolve("flip") is augment.flip
+    assert augment.resolve("flips") is augment.flips
     assert augment.resolve("microscopy") is augment.microscopy
     assert augment.resolve(max) is max
     for wrong in ("flop", 3, ["flip"]):
-        with pytest.raises(ConfigError, match=r"presets flip, microscopy, a Keras .* or a callab"):
+        with pytest.raises(ConfigError, match=r"presets flip, flips, microscopy, a K.* or a cal"):
             augment.resolve(wrong)
 
 

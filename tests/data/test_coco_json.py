@@ -267,6 +267,90 @@ def test_an_image_without_size_that_is_unreadable(read, tmp_path):
     assert_matches(finding.message, r"Image 1: .*a\.png")
 
 
+# --- what is wrong with many entries alike --------------------------------------------------
+
+
+def test_text_ids_of_images_are_one_finding(read):
+    """And not one for each image and each annotation of it."""
+    data = content(images=[image("a", "a.png"), image("b", "b.png")],
+                   annotations=[box(n, "ab"[n % 2], 3, [10, n, 5, 5]) for n in range(20)])
+    (finding,) = read(data)[2]
+    assert finding.message == ("Entry 0 of 'images' ('a.png') has the id 'a'; give a whole number. "
+                               "1 more entries of 'images' have such ids.")
+
+
+def test_text_ids_of_categories_are_one_finding(read):
+    data = content(categories=[{"id": "3", "name": "rod"}, {"id": "5", "name": "cell"}],
+                   annotations=[box(n, 1, "3", [10, n, 5, 5]) for n in range(20)])
+    (finding,) = read(data)[2]
+    assert_matches(finding.message, "Entry 0 of 'categories' has the id '3'.*1 more entries")
+    # A category that is not there at all is still reported.
+    data["annotations"].append(box(99, 1, "7", [1, 2, 3, 4]))
+    assert [finding.kind for finding in read(data)[2]] == ["bad category", "unknown category"]
+
+
+def test_one_file_under_two_ids(read):
+    """Which objects are in the picture cannot be known, so both are left out."""
+    data = content(images=[image(1, "a.png"), image(2, "./a.png"), image(3, "b.png")],
+                   annotations=[box(1, 1, 3, [1, 2, 9, 9]), box(2, 2, 5, [30, 2, 9, 9]),
+                                box(3, 3, 5, [30, 2, 9, 9])])
+    _, images, (finding,) = read(data)
+    assert (finding.kind, finding.repairable) == ("one file under two ids", False)
+    assert_matches(finding.message, r"Images 1 and 2 are the same file .*a\.png")
+    assert [image.id for image in images] == [3] and len(images[0].boxes) == 1
+
+
+def test_an_object_that_is_listed_twice_is_used_once(read):
+    objects = [box(1, 1, 3, [1, 2, 30, 40]), box(2, 1, 3, [1, 2, 30, 40]),
+               box(3, 1, 5, [1, 2, 30, 40]), box(4, 2, 3, [1, 2, 30, 40]),
+               box(5, 1, 3, [1, 2, 30, 40], iscrowd=1)]
+    _, images, (finding,) = read(content(annotations=objects))
+    assert finding.message == "Annotation 2 (image 1) is the same as annotation 1; used once."
+    assert finding.repairable
+    assert [len(image.boxes) for image in images] == [3, 1]
+
+
+def test_boxes_as_fractions_are_one_finding(read):
+    objects = [box(n, 1, 3, [0.1 * n, 0.25, 0.3, 0.5]) for n in range(1, 6)]
+    _, images, (finding,) = read(content(annotations=[*objects, box(6, 1, 3, [1, 2, 30, 40])]))
+    assert (finding.kind, finding.repairable) == ("boxes as fractions", False)
+    assert_matches(finding.message, r"5 of 6 boxes lie between 0 and 1.*annotation 1 \(image 1\), "
+                                    r"\[0\.1, 0\.25, 0\.3, 0\.5\]\. COCO has pixels")
+    assert len(images[0].boxes) == 1
+    # Among fractions, the whole image is one, too; alone it is the pixel in the corner.
+    for others, expected in ((objects, 0), ([], 1)):
+        result = read(content(annotations=[*others, box(9, 1, 3, [0, 0, 1, 1])]))
+        assert len(result[1][0].boxes) == expected
+
+
+def test_boxes_that_may_be_corners_are_warned_of(read):
+    corners = [[10, 10, 30, 40], [50, 20, 90, 60], [60, 50, 95, 75], [40, 40, 70, 70]]
+    findings = read(content(annotations=[box(n, 1, 3, c) for n, c in enumerate(corners)]))[2]
+    assert findings[0].kind == "boxes may be corners" and findings[0].repairable
+    assert_matches(findings[0].message, r"3 of 4 boxes reach beyond .*\[x1, y1, x2, y2\]")
+    right = [[x1, y1, x2 - x1, y2 - y1] for x1, y1, x2, y2 in corners]
+    assert not read(content(annotations=[box(n, 1, 3, c) for n, c in enumerate(right)]))[2]
+
+
+@pytest.mark.parametrize("bbox", [None, []])
+def test_a_box_is_taken_from_an_outline(read, bbox):
+    polygon = [[10, 20, 40, 20, 40, 60, 10, 60]]
+    runs = {"size": [80, 100], "counts": [10 * 80 + 20, 40, 80 * 100 - 10 * 80 - 60]}
+    data = content(annotations=[box(1, 1, 3, bbox, segmentation=polygon),
+                                box(2, 2, 3, bbox, segmentation=runs)])
+    _, images, findings = read(data)
+    assert images[0].boxes.tolist() == [[20, 10, 60, 40]]
+    assert images[1].boxes.tolist() == [[20, 10, 60, 11]]
+    assert [(finding.kind, finding.repairable) for finding in findings] == [
+        ("box from an outline", True)] * 2
+    # A bbox that is there counts, and an outline that is none does not.
+    data = content(annotations=[box(1, 1, 3, [1, 2, 3, 4], segmentation=polygon),
+                                box(2, 2, 3, bbox, segmentation="x")])
+    _, images, findings = read(data)
+    assert images[0].boxes.tolist() == [[2, 1, 6, 4]]
+    assert [finding.kind for finding in findings] == ["bad box"]
+
+
 # --- boxes that are repaired ----------------------------------------------------------------
 
 REPAIRED = {

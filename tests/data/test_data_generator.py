@@ -8,7 +8,7 @@ from loader_tools import (
 )
 
 from frcnn.data.coco import CocoDataset
-from frcnn.data.loader import data_generator
+from frcnn.data.generator import data_generator
 from frcnn.errors import ConfigError
 from frcnn.geometry.boxes import compute_overlaps
 

@@ -270,6 +270,26 @@ def test_augmentations_of_ones_own():
         load_image_gt(dataset, config_for(), 0, augmentation="flop")
 
 
+@pytest.mark.parametrize(("change", "told"), [
+    # as of Albumentations' ToTensorV2
+    (lambda image: image.transpose(2, 0, 1), r"\(3, 80, 120\); it must be \[H, W, 3\], with the "
+     r"channels last; it seems to be \[C, H, W\]: leave out .* ToTensorV2"),
+    (lambda image: image[..., :1], r"\(80, 120, 1\); it must be \[H, W, 3\], with the channels "
+     r"last\."),
+    (lambda image: np.dstack([image, image[..., :1]]), r"\(80, 120, 4\); it must be \[H, W, 3\]"),
+    (lambda image: image.transpose(1, 2, 0), r"\(120, 3, 80\); it must be \[H, W, 3\]"),
+    (lambda image: image[:0], r"\(0, 120, 3\); it must be \[H, W, 3\]"),
+    (lambda image: image[..., 0], r"\(80, 120\), boxes of .*; they must be \[H, W, C\]"),
+])
+def test_an_augmentation_that_returns_an_image_of_another_layout(change, told):
+    """Its boxes would all be lost, since they are beyond the image."""
+    def changed(image, boxes, class_ids, rng):
+        return change(image), boxes, class_ids
+
+    with pytest.raises(ConfigError, match=f"changed .* returned an image of the shape {told}"):
+        load_image_gt(Drawn((80, 120), BOXES), config_for(), 0, augmentation=changed)
+
+
 # --- the canvas -----------------------------------------------------------------------------
 
 

@@ -5,16 +5,19 @@ import re
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from voc_tools import (
     annotation,
     draw_voc,
     field,
     set_annotation,
+    set_list,
     voc_object,
 )
 
 from frcnn.data import voc_xml
 from frcnn.data.voc_folder import read_voc
+from frcnn.errors import DatasetError
 
 
 @pytest.fixture
@@ -130,6 +133,61 @@ def test_boxes_are_clipped_or_dropped(folder, case):
                for finding in findings)
 
 
+def test_the_file_of_the_filename_is_read_where_several_have_the_name(folder):
+    for ending in ("png", "bmp"):
+        set_annotation(folder, "a", annotation(voc_object(), filename=f"a.{ending}"))
+        Image.new("RGB", (100, 80)).save(folder / "JPEGImages/a.bmp")
+        _, images, findings = read_voc(folder, "train")
+        assert images[0].path.endswith(f"a.{ending}") and not findings
+
+
+def test_an_annotation_of_another_image_of_the_data_set(folder):
+    set_annotation(folder, "a", annotation(voc_object(), filename="c.png"))
+    _, images, (finding,) = read_voc(folder, "train")
+    assert not finding.repairable and [image.id for image in images] == ["b"]
+    assert_matches(finding.message, r"Image a: .*filename 'c\.png', which is another image.*a\.png")
+
+
+def test_an_annotation_of_a_file_that_does_not_exist_is_doubtful(folder):
+    set_annotation(folder, "a", annotation(voc_object(), filename="s1.png"))
+    _, images, (finding,) = read_voc(folder, "train")
+    assert finding.repairable and finding.doubtful and len(images) == 2
+    assert_matches(finding.message, r"Image a: .*'s1\.png', which does not exist; .*a\.png is used")
+    for filename in ("a.jpg", "A.JPG", "a", ""):  # another ending is usual
+        set_annotation(folder, "a", annotation(voc_object(), filename=filename))
+        assert not read_voc(folder, "train")[2]
+
+
+def test_an_object_that_is_listed_twice_is_used_once(folder):
+    set_annotation(folder, "a", annotation(voc_object(), voc_object("cell"), voc_object()))
+    _, images, (finding,) = read_voc(folder, "train")
+    assert finding.repairable and len(images[0].boxes) == 2
+    assert_matches(finding.message, "Object 3 of image a is the same as an earlier one; used once")
+
+
+def test_boxes_as_fractions(folder):
+    set_annotation(folder, "a", annotation(voc_object("rod", 0.1, 0.2, 0.5, 1), voc_object()))
+    _, images, (finding,) = read_voc(folder, "train")
+    assert (finding.kind, finding.repairable) == ("boxes as fractions", False)
+    assert len(images[0].boxes) == 1
+
+
+@pytest.mark.parametrize(("spoil", "reason"), [
+    (lambda folder: [set_annotation(folder, name, "<!DOCTYPE a><annotation/>") for name in "abcd"],
+     r"Image a: .*a\.xml has a DOCTYPE"),
+    (lambda folder: [set_list(folder, subset, ["a.png", "b.png"]) for subset in ("train", "val")],
+     r"no file .*a\.png\.xml\. There is a\.xml: list names without their endings"),
+    (lambda folder: [(folder / f"Annotations/{name}.xml").unlink() for name in "abcd"],
+     r"Image a: there is no file .*a\.xml"),
+])
+def test_where_all_files_fail_the_reason_is_told(folder, spoil, reason):
+    spoil(folder)
+    with pytest.raises(DatasetError, match="so there are no classes") as error:
+        read_voc(folder, "train")
+    assert_matches(str(error.value), r"train\.txt: .*The first problem: .*" + reason)
+    assert "1 more such problems" in str(error.value)
+
+
 OUTSIDE = ["../Annotations/b.xml", "..\\x.png", "/etc/passwd", "C:\\Users\\me\\a.png"]
 
 
@@ -147,7 +205,7 @@ def test_a_filename_that_leaves_the_folder_is_never_opened(folder, name):
 def test_images_that_are_missing_or_unreadable(folder):
     (folder / "JPEGImages/a.png").unlink()
     (folder / "JPEGImages/b.png").write_bytes(b"not an image")
-    set_annotation(folder, "b", annotation(width=None, height=None))
+    set_annotation(folder, "b", annotation(filename="b.png", width=None, height=None))
     first, second = read_voc(folder, "train")[2]
     assert_matches(first.message, r"Image a: there is no file .*a\.jpg, nor \.png")
     assert_matches(second.message, r"Image b: .*b\.png")
