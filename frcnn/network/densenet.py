@@ -9,15 +9,15 @@ import numpy as np
 from keras import layers
 
 from frcnn.arrays import Tensor
+from frcnn.errors import ArgumentError
 from frcnn.network.layers import BatchNorm, Conv2D, conv_norm
 from frcnn.network.precision import Policy
+from frcnn.weights.channels import IMAGENET_STD_DEV
 
 DENSENET_BLOCKS = {"densenet121": (6, 12, 24, 16), "densenet169": (6, 12, 32, 32),
                    "densenet201": (6, 12, 48, 32)}
 GROWTH_RATE = 32
 DENSENET_EPSILON = 1.001e-5
-# Of ImageNet's pixels from 0 to 255, by RGB channel.
-IMAGENET_STD_DEV = (58.395, 57.12, 57.375)
 
 
 def densenet_graph(input_image: Tensor, architecture: str, stage5: bool = True,
@@ -42,13 +42,14 @@ def densenet_graph(input_image: Tensor, architecture: str, stage5: bool = True,
         ValueError: there is no such architecture.
     """
     if architecture not in DENSENET_BLOCKS:
-        raise ValueError(f"architecture is {architecture!r}; allowed are "
-                         + ", ".join(DENSENET_BLOCKS) + ".")
+        raise ArgumentError(f"architecture is {architecture!r}; allowed are "
+                            + ", ".join(DENSENET_BLOCKS) + ".")
     conv = functools.partial(Conv2D, use_bias=False, dtype=dtype)
     norm = functools.partial(BatchNorm, train_bn=train_bn, dtype=dtype, epsilon=DENSENET_EPSILON)
     relu = functools.partial(layers.Activation, "relu", dtype=dtype)
 
-    x = layers.Rescaling(_input_scale(input_image.shape[-1]), name="imagenet_scale")(input_image)
+    x = layers.Rescaling(_input_scale(input_image.shape[-1]), dtype="float32",
+                         name="imagenet_scale")(input_image)
     x = layers.ZeroPadding2D(3, dtype=dtype)(x)
     x = conv_norm(x, conv(64, 7, strides=2, name="conv1_conv"), norm(name="conv1_bn"))
     x = relu(name="conv1_relu")(x)

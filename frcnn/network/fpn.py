@@ -1,17 +1,20 @@
 """The feature pyramid: P2 to P6 from the backbone's C2 to C5."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 from keras import layers, ops
 
 from frcnn.arrays import Tensor
+from frcnn.network.layers import BatchNorm, Conv2D, conv_norm
 from frcnn.network.precision import Policy
 
 
-def fpn_graph(stages: Sequence[Tensor], channels: int = 256,
-              dtype: Policy = None) -> list[Tensor]:
+def fpn_graph(stages: Sequence[Tensor], channels: int = 256, dtype: Policy = None,
+              train_bn: bool | None = None,
+              attention: Callable[[Tensor, int], Tensor] | None = None,
+              levels: int = 5) -> list[Tensor]:
     """The top-down pathway with lateral connections.
 
     Source: Lin et al. 2017 (Feature Pyramid Networks), section 3; P6 is P5 subsampled by 2.
@@ -20,24 +23,39 @@ def fpn_graph(stages: Sequence[Tensor], channels: int = 256,
         stages: the maps C2, C3, C4, C5.
         channels: of every level; `TOP_DOWN_PYRAMID_SIZE`.
         dtype: the layers' dtype policy.
+        train_bn: None for no BatchNorm, as in the reference; else there is one behind each
+            convolution, with this argument (He et al. 2019, Rethinking ImageNet Pre-training,
+            section 3, normalizes the pyramid where the weights are random).
+        attention: of a level's map and number, what replaces P2 to P5; see `attention`.
+        levels: how many there are from P2 on; P2 to P5 are always there.
 
     Returns:
-        `[P2, P3, P4, P5, P6]`, each `[B, h, w, channels]`. The head reads P2 to P5 only.
+        `[P2, P3, P4, P5, P6]`, each `[B, h, w, channels]`, or more or fewer. The head reads P2 to
+        P5 only.
     """
 
-    def lateral(level: int) -> layers.Conv2D:
-        return layers.Conv2D(channels, 1, dtype=dtype, name=f"fpn_c{level}p{level}")
+    def conv(x: Tensor, size: int, name: str) -> Tensor:
+        if train_bn is None:
+            return layers.Conv2D(channels, size, padding="same", dtype=dtype, name=name)(x)
+        norm = BatchNorm(train_bn=train_bn, dtype=dtype, epsilon=1e-3, name=f"{name}_bn")
+        return conv_norm(x, Conv2D(channels, size, padding="same", dtype=dtype, name=name), norm)
+
+    def lateral(level: int) -> Tensor:
+        return conv(c2_to_c5[level], 1, f"fpn_c{level}p{level}")
 
     c2_to_c5 = dict(zip((2, 3, 4, 5), stages))
-    merged = {5: lateral(5)(c2_to_c5[5])}
+    merged = {5: lateral(5)}
     for level in (4, 3, 2):
         up = Doubling(dtype=dtype, name=f"fpn_p{level + 1}upsampled")
         add = layers.Add(dtype=dtype, name=f"fpn_p{level}add")
-        merged[level] = add([up(merged[level + 1]), lateral(level)(c2_to_c5[level])])
-    pyramid = [layers.Conv2D(channels, 3, padding="same", dtype=dtype, name=f"fpn_p{level}")(
-        merged[level]) for level in (2, 3, 4, 5)]
-    p6 = layers.MaxPooling2D(1, strides=2, dtype=dtype, name="fpn_p6")(pyramid[-1])
-    return [*pyramid, p6]
+        merged[level] = add([up(merged[level + 1]), lateral(level)])
+    pyramid = [conv(merged[level], 3, f"fpn_p{level}") for level in (2, 3, 4, 5)]
+    if attention is not None:
+        pyramid = [attention(level, number) for level, number in zip(pyramid, (2, 3, 4, 5))]
+    for number in range(6, 2 + levels):
+        pyramid.append(layers.MaxPooling2D(1, strides=2, dtype=dtype, name=f"fpn_p{number}")(
+            pyramid[-1]))
+    return pyramid
 
 
 @keras.saving.register_keras_serializable(package="frcnn")

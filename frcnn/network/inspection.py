@@ -8,7 +8,9 @@ import keras
 import numpy as np
 
 from frcnn.arrays import Array, ArrayLike, Tensor
-from frcnn.network.ops import portable_kernels
+from frcnn.errors import ArgumentError
+from frcnn.keras_guard import weights_stay_the_same
+from frcnn.network.ops import check_backend, default_policy, portable_kernels
 
 
 def log(text: str, array: ArrayLike | None = None) -> None:
@@ -41,10 +43,12 @@ def run_tensors(model: keras.Model, inputs: Any,
     tensors = OrderedDict(outputs)
     for name, tensor in tensors.items():
         if tensor is None:
-            raise ValueError(f"The tensor given for {name!r} is None; take one from "
-                             "keras_model.get_layer(layer_name).output.")
-    inner = keras.Model(model.inputs, list(tensors.values()))
-    with portable_kernels(bool(inner.jit_compile)):
+            raise ArgumentError(f"The tensor given for {name!r} is None; take one from "
+                                "keras_model.get_layer(layer_name).output.")
+    check_backend()
+    with default_policy():
+        inner = keras.Model(model.inputs, list(tensors.values()))
+    with portable_kernels(bool(inner.jit_compile)), weights_stay_the_same():  # of a new model
         results = inner.predict_on_batch(inputs)
     results = results if isinstance(results, (list, tuple)) else [results]
     return OrderedDict(zip(tensors, map(_as_float32, results)))

@@ -9,7 +9,9 @@ import keras
 from keras import layers, ops
 
 from frcnn.arrays import Tensor
+from frcnn.errors import ArgumentError
 from frcnn.network import ops as frcnn_ops
+from frcnn.network.pairs import Pairing, pairing
 
 
 @keras.saving.register_keras_serializable(package="frcnn")
@@ -18,7 +20,8 @@ class Conv2D(layers.Conv2D):
 
     In training on stored statistics that BatchNorm is `scale · y + shift`, in each channel. Scaling
     the kernel instead saves a pass over the maps forwards and two backwards, and the memory of one
-    copy of them; gamma and beta still get their gradients.
+    copy of them; gamma and beta still get their gradients. In a model that was cut out between the
+    two, or that has another reader of this layer's output, each does its own work.
 
     Args: as of `keras.layers.Conv2D`. Weights, their names and their shapes are Keras's.
     """
@@ -27,6 +30,8 @@ class Conv2D(layers.Conv2D):
         # Kernel and scale are multiplied in float32, before they are cast for the convolution.
         super().__init__(*args, **{"autocast": False, **kwargs})
         self._norm_behind: weakref.ref[BatchNorm] | None = None
+        # Outputs that were scaled and shifted outside of any functional model, by id.
+        self._normalized: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
 
     @property
     def joined_norm(self) -> "BatchNorm | None":
@@ -37,26 +42,38 @@ class Conv2D(layers.Conv2D):
         """Makes this layer do the work of `norm`, which must be the only reader of its output.
 
         Raises:
-            ValueError: the layer is joined with another BatchNorm.
+            ValueError: one of the layers is joined with another one.
         """
-        if self.joined_norm not in (None, norm):
-            raise ValueError(f"The convolution {self.name!r} cannot be joined with {norm.name!r}: "
-                             f"it is already joined with {self.joined_norm.name!r}.")
+        for layer, partner in ((self, self.joined_norm), (norm, norm.joined_conv())):
+            if partner not in (None, self, norm):
+                raise ArgumentError(f"The convolution {self.name!r} cannot be joined with "
+                                    f"{norm.name!r}: {layer.name!r} is already joined with "
+                                    f"{partner.name!r}.")
         self._norm_behind = weakref.ref(norm)  # not a sublayer: its weights stay its own
-        norm.is_joined = True
+        norm.joined_conv_ref = weakref.ref(self)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """`[B, H, W, C]` → `[B, h, w, filters]`, of the layer's compute dtype."""
         norm = self.joined_norm
         kernel, bias = self.kernel, self.bias
-        if norm is not None and norm.is_done_by_conv(training):
+        pair = Pairing.CUT
+        if norm is not None and norm.is_frozen_in(training):
+            pair = pairing(self, norm)
+        if norm is not None and pair is not Pairing.CUT:
             scale, shift = norm.scale_and_shift()
             kernel = kernel * scale
             bias = shift if bias is None else bias * scale + shift
         y = self.convolution_op(ops.cast(inputs, self.compute_dtype),
                                 ops.cast(kernel, self.compute_dtype))
         y = y if bias is None else ops.add(y, ops.cast(bias, y.dtype))
-        return y if self.activation is None else self.activation(y)
+        y = y if self.activation is None else self.activation(y)
+        if pair is Pairing.NO_GRAPH:
+            self._normalized[id(y)] = y
+        return y
+
+    def has_normalized(self, x: Tensor) -> bool:
+        """Whether x is an output that this layer has scaled and shifted outside of any model."""
+        return self._normalized.get(id(x)) is x
 
 
 def conv_norm(x: Tensor, conv: Conv2D, norm: "BatchNorm") -> Tensor:
@@ -86,7 +103,17 @@ class BatchNorm(keras.layers.BatchNormalization):
         super().__init__(momentum=momentum, **kwargs)
         self.train_bn = bool(train_bn)
         self._joins = bool(joined)
-        self.is_joined = False  # a Conv2D does its work while it is frozen
+        self.joined_conv_ref: weakref.ref[Conv2D] | None = None
+
+    # No property: Keras would store the convolution's weights with this layer's.
+    def joined_conv(self) -> Conv2D | None:
+        """The convolution that does this layer's work in training, while it is frozen."""
+        return None if self.joined_conv_ref is None else self.joined_conv_ref()
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether there is such a convolution."""
+        return self.joined_conv_ref is not None
 
     def compute_output_spec(self, inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         """Keras's, for a symbolic call: there a stored or cloned graph is joined again."""
@@ -97,7 +124,7 @@ class BatchNorm(keras.layers.BatchNormalization):
 
     def call(self, inputs: Tensor, is_row: Tensor = None, training: bool | None = None) -> Tensor:
         x = ops.cast(inputs, self.compute_dtype)
-        if self.is_done_by_conv(training):
+        if self.is_frozen_in(training) and self._is_done_by_conv(inputs):
             return x
         gamma, beta = (ops.cast(w, "float32") for w in (self.gamma, self.beta))
         if training and self.train_bn and self.trainable:
@@ -106,9 +133,28 @@ class BatchNorm(keras.layers.BatchNormalization):
             maps, gamma, beta, ops.cast(self.moving_mean, "float32"),
             ops.cast(self.moving_variance, "float32"), self.epsilon))
 
-    def is_done_by_conv(self, training: bool | None) -> bool:
-        """Whether the joined convolution scales and shifts already: in training, if frozen."""
-        return self.is_joined and bool(training) and not (self.train_bn and self.trainable)
+    def is_frozen_in(self, training: bool | None) -> bool:
+        """Whether this is a training in which the layer normalizes by its stored statistics."""
+        return bool(training) and not (self.train_bn and self.trainable)
+
+    def _is_done_by_conv(self, inputs: Tensor) -> bool:
+        """Whether the joined convolution has scaled and shifted what comes in, in this call.
+
+        Raises:
+            ValueError: that cannot be known: the layer was called by itself, on something that
+                the convolution has not returned.
+        """
+        conv = self.joined_conv()
+        if conv is None:
+            return False
+        pair = pairing(conv, self)
+        if pair is Pairing.NO_GRAPH and not conv.has_normalized(inputs):
+            raise ArgumentError(
+                f"The BatchNorm {self.name!r} is joined with the convolution {conv.name!r}, which "
+                "does its work in training; it was called with training=True on something that "
+                "the convolution has not returned. Call a model that has both, or make a layer "
+                "with the same weights that is not joined (joined=False in its config).")
+        return pair is not Pairing.CUT
 
     def scale_and_shift(self) -> tuple[Tensor, Tensor]:
         """The float32 scale and shift `[C]` equivalent to normalizing by stored statistics."""

@@ -1,6 +1,7 @@
 """PyramidROIAlign: features of fixed size for each box, from the level that fits its size."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import keras
@@ -19,29 +20,36 @@ FIRST_LEVEL, LAST_LEVEL = 2, 5
 class PyramidROIAlign(keras.layers.Layer):
     """Samples the feature maps bilinearly at a grid of points in each box.
 
-    A box is first clipped to the image. The grid spans it from edge to edge, with one sample at
-    each point, as in `tf.image.crop_and_resize`, which is used in detection on TensorFlow without
-    XLA. Otherwise all levels are concatenated to one list of cells, so that a box costs the same on
-    any level and shapes stay static; with the fewer boxes of training this takes less time and
-    memory. The feature maps get a gradient, the boxes get none.
+    A box is first clipped to the image. With `samples` 0, as in the reference, the grid spans it
+    from edge to edge, with one sample at each point, as in `tf.image.crop_and_resize`, which is
+    used in detection on TensorFlow without XLA. That relates the first pixel of the image to the
+    first cell of a map and the last to the last, so that the sampled place is off by up to a cell.
+    With `samples` n the box is divided into bins, a bin is the mean of n×n samples, and a pixel's
+    place on a map does not depend on where in the image it is: position `y / stride − 0.5`.
 
-    Source: He et al. 2017 (Mask R-CNN), section 3 (RoIAlign).
+    All levels are concatenated to one list of cells, so that a box costs the same on any level and
+    shapes stay static; with the fewer boxes of training this takes less time and memory than
+    TensorFlow's kernel. The feature maps get a gradient, the boxes get none.
+
+    Source: He et al. 2017 (Mask R-CNN), section 3 (RoIAlign); the half cell is Detectron2's.
 
     Args:
         pool_shape: (height, width) of the grid.
         image_shape: (height, width, …) in pixels of the image, whose area determines the levels;
             if None, four times the sides of P2.
+        samples: n, samples of a bin along each axis; 0 for the reference's grid.
 
     Call: `[boxes [B, N, 4] normalized, P2, P3, P4, P5 each [B, h, w, C]]` → `[B, N, height, width,
     C]` in the maps' dtype.
     """
 
     def __init__(self, pool_shape: Sequence[int], image_shape: Shape | None = None,
-                 **kwargs: Any) -> None:
+                 samples: int = 0, **kwargs: Any) -> None:
         super().__init__(**{"autocast": False, **kwargs})
         self.pool_shape = tuple(int(side) for side in pool_shape)
         self.image_shape = None if image_shape is None \
             else tuple(int(side) for side in image_shape[:2])
+        self.samples = int(samples)
 
     def call(self, inputs: Sequence[Tensor], training: bool | None = None) -> Tensor:
         boxes, maps = ops.cast(inputs[0], "float32"), inputs[1:]
@@ -50,25 +58,53 @@ class PyramidROIAlign(keras.layers.Layer):
         shapes: list[tuple[Any, ...]] = [tuple(ops.shape(level)[1:3]) for level in maps]
         image_shape = self.image_shape or tuple(4 * side for side in shapes[0])
         level = roi_levels(boxes, image_shape) - FIRST_LEVEL
-        corners, weights = _grid(boxes, level, shapes, self.pool_shape)
+        grid = tuple(side * max(self.samples, 1) for side in self.pool_shape)
+        placed = _bins_in_cells(boxes, image_shape) if self.samples else boxes
+        target = frcnn_ops.current_export_target()
+        if target == "onnx":
+            return frcnn_ops.crop_levels_for_onnx(maps, placed, level, self.pool_shape,
+                                                  self.samples)
+        corners, weights = _grid(placed, level, shapes, grid, in_bins=bool(self.samples))
 
-        @ops.custom_gradient
+        def values_of(*maps: Tensor) -> Tensor:
+            if not (training or self.samples) and frcnn_ops.uses_tensorflow_kernels():
+                return frcnn_ops.crop_levels(maps, boxes, level, self.pool_shape)
+            return _of_each_image(partial(_sample, shapes), None, corners, weights, maps)
+
+        if target is not None:
+            return self._means_of_bins(values_of(*maps))
+
+        @frcnn_ops.custom_gradient
         def sample(*maps: Tensor) -> tuple[Tensor, Any]:
             def slopes(*args: Tensor, upstream: Tensor = None) -> tuple[Tensor, ...]:
-                return _slopes(args[0] if upstream is None else upstream, corners, weights, maps)
+                return _of_each_image(_slopes, args[0] if upstream is None else upstream, corners,
+                                      weights, maps)
 
-            if not training and frcnn_ops.uses_tensorflow_kernels():
-                return frcnn_ops.crop_levels(maps, boxes, level, self.pool_shape), slopes
-            return _sample(maps, shapes, corners, weights), slopes
+            return values_of(*maps), slopes
 
-        return sample(*maps)
+        return self._means_of_bins(sample(*maps))
+
+    def _means_of_bins(self, values: Tensor) -> Tensor:
+        """`[B, N, h·n, w·n, C]` → the means of n×n samples `[B, N, h, w, C]`."""
+        if self.samples <= 1:
+            return values
+        (height, width), count, channels = self.pool_shape, values.shape[1], values.shape[-1]
+        if frcnn_ops.current_export_target() == "litert":  # it takes means of few axes only
+            lines = width * self.samples * channels
+            values = ops.mean(ops.reshape(values, (-1, self.samples, lines)), axis=1)
+            values = ops.mean(ops.reshape(values, (-1, self.samples, channels)), axis=1)
+            return ops.reshape(values, (-1, count, height, width, channels))
+        values = ops.reshape(values, (-1, count, height, self.samples, width, self.samples,
+                                      channels))
+        return ops.mean(values, axis=(3, 5))
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (*input_shape[0][:2], *self.pool_shape, input_shape[1][-1])
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "pool_shape": list(self.pool_shape),
-                "image_shape": None if self.image_shape is None else list(self.image_shape)}
+                "image_shape": None if self.image_shape is None else list(self.image_shape),
+                "samples": self.samples}
 
 
 def roi_levels(boxes: Tensor, image_shape: Sequence[Any]) -> Tensor:
@@ -90,18 +126,36 @@ def roi_levels(boxes: Tensor, image_shape: Sequence[Any]) -> Tensor:
     return ops.cast(ops.clip(level, FIRST_LEVEL, LAST_LEVEL), "int32")
 
 
+def _bins_in_cells(boxes: Tensor, image_shape: Sequence[Any]) -> Tensor:
+    """Normalized boxes, whose last pixel is at 1, as shares of the image from edge to edge."""
+    height, width = (ops.cast(side, "float32") for side in image_shape)
+    sides = ops.stack([height, width, height, width])
+    return (boxes * (sides - 1.0) + ops.convert_to_tensor([0.0, 0.0, 1.0, 1.0])) / sides
+
+
 def _grid(boxes: Tensor, level: Tensor, shapes: Sequence[Sequence[Any]],
-          pool_shape: Sequence[int]) -> tuple[list[Tensor], list[Tensor]]:
+          pool_shape: Sequence[int], in_bins: bool = False) -> tuple[list[Tensor], list[Tensor]]:
     """The cells around each box's samples, in the flat list of the pyramid's cells.
+
+    Args:
+        boxes: `[B, N, 4]`, normalized or, with `in_bins`, as shares of the image.
+        level: `[B, N]`, 0 to 3.
+        shapes: (height, width) of the levels.
+        pool_shape: samples along each axis.
+        in_bins: whether the samples are the centers of as many bins, not from edge to edge.
 
     Returns:
         Four index tensors int32 `[B, N, h, w]` (top left, top right, bottom left, bottom right
         cell) and their float32 weights `[B, N, h, w, 1]`.
     """
     heights, widths, offsets = _level_tables(shapes)
-    rows, top, down = _axis(boxes[..., 0], boxes[..., 2], ops.take(heights, level), pool_shape[0])
-    columns, left, right = _axis(boxes[..., 1], boxes[..., 3], ops.take(widths, level),
-                                 pool_shape[1])
+    positions = _bin_centers if in_bins else _edge_to_edge
+    rows, top, down = _neighbors(
+        positions(boxes[..., 0], boxes[..., 2], ops.take(heights, level), pool_shape[0]),
+        ops.take(heights, level))
+    columns, left, right = _neighbors(
+        positions(boxes[..., 1], boxes[..., 3], ops.take(widths, level), pool_shape[1]),
+        ops.take(widths, level))
     width = ops.take(widths, level)[..., None, None]
     start = ops.take(offsets, level)[..., None, None]
     top, down = (start + row[..., :, None] * width for row in (top, down))
@@ -122,23 +176,46 @@ def _level_tables(shapes: Sequence[Sequence[Any]]) -> tuple[Tensor, Tensor, Tens
     return ops.stack(heights), ops.stack(widths), ops.stack(offsets)
 
 
-def _axis(start: Tensor, end: Tensor, size: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Samples along one axis: fraction `[B, N, count]`, and the cells before and after."""
+def _edge_to_edge(start: Tensor, end: Tensor, size: Tensor, count: int) -> Tensor:
+    """Positions `[B, N, count]` in cells from `start` to `end`, normalized."""
     last = ops.cast(size - 1, "float32")[..., None]
-    if count > 1:
-        steps = ops.arange(count, dtype="float32")
-        step = (end - start)[..., None] * last / (count - 1)
-        position = start[..., None] * last + steps * step
-    else:
-        position = 0.5 * (start + end)[..., None] * last
+    if count == 1:
+        return 0.5 * (start + end)[..., None] * last
+    step = (end - start)[..., None] * last / (count - 1)
+    return start[..., None] * last + ops.arange(count, dtype="float32") * step
+
+
+def _bin_centers(start: Tensor, end: Tensor, size: Tensor, count: int) -> Tensor:
+    """Positions `[B, N, count]` in cells of the centers of as many bins, shares of the image."""
+    cells = ops.cast(size, "float32")[..., None]
+    share = (ops.arange(count, dtype="float32") + 0.5) / count
+    return (start[..., None] + (end - start)[..., None] * share) * cells - 0.5
+
+
+def _neighbors(position: Tensor, size: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of positions along an axis: fraction `[B, N, count]`, and the cells before and after."""
+    last = ops.cast(size - 1, "float32")[..., None]
     position = ops.clip(position, 0.0, last)
     before = ops.floor(position)
     after = ops.minimum(before + 1.0, last)
     return position - before, ops.cast(before, "int32"), ops.cast(after, "int32")
 
 
-def _sample(maps: Sequence[Tensor], shapes: Sequence[Sequence[Any]], corners: Sequence[Tensor],
-            weights: Sequence[Tensor]) -> Tensor:
+def _of_each_image(function: Callable[..., Any], upstream: Tensor | None,
+                   corners: Sequence[Tensor], weights: Sequence[Tensor],
+                   maps: Sequence[Tensor]) -> Any:
+    """`function([upstream, ]corners, weights, maps)` by `frcnn_ops.by_image`."""
+    before = [] if upstream is None else [upstream]
+
+    def call(*tensors: Tensor) -> Any:
+        rest = tensors[len(before):]
+        return function(*tensors[:len(before)], rest[:4], rest[4:8], rest[8:])
+
+    return frcnn_ops.by_image(call, *before, *corners, *weights, *maps)
+
+
+def _sample(shapes: Sequence[Sequence[Any]], corners: Sequence[Tensor],
+            weights: Sequence[Tensor], maps: Sequence[Tensor]) -> Tensor:
     """The weighted sum of four cells a point; `[B, N, h, w, C]`."""
     channels = maps[0].shape[-1]
     cells = ops.concatenate([ops.reshape(level, (-1, height * width, channels))

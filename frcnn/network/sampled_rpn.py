@@ -14,6 +14,7 @@ import keras
 from keras import ops
 
 from frcnn.arrays import Tensor
+from frcnn.errors import ArgumentError
 from frcnn.geometry.anchors import anchor_grid
 from frcnn.network import ops as frcnn_ops
 from frcnn.network.layers import producer
@@ -56,8 +57,9 @@ class SampledRPN(keras.layers.Layer):
         """
         rpn = None if self._rpn is None else self._rpn()
         if rpn is None:
-            raise ValueError(f"The layer {self.name!r} has no RPN: pass `rpn`, or call the layer "
-                             "with an output of the RPN as `rpn_output` when the graph is built.")
+            raise ArgumentError(f"The layer {self.name!r} has no RPN: pass `rpn`, or call the "
+                                "layer with an output of the RPN as `rpn_output` when the graph "
+                                "is built.")
         return rpn
 
     def call(self, inputs: list[Tensor], rpn_output: Tensor = None) -> list[Tensor]:
@@ -96,7 +98,7 @@ def _first_sampled(match: Tensor, count: int) -> tuple[Tensor, Tensor]:
     total = ops.shape(match)[1]
     # Counted from the end, earlier places are larger; those of neutral anchors are 0.
     place = ops.where(ops.equal(match, 0), 0, total - ops.arange(total, dtype="int32"))
-    place, _ = ops.top_k(place, k=count)
+    place, _ = frcnn_ops.top_k(place, k=count)
     is_sampled = place > 0
     anchor = ops.where(is_sampled, total - place, 0)
     return anchor, ops.where(is_sampled, frcnn_ops.take_rows(match, anchor), 0)

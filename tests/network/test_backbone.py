@@ -12,7 +12,7 @@ from model_tools import array, dtype_of, small_backbone, small_config
 from frcnn.network.backbone import backbone_graph
 from frcnn.network.densenet import DENSENET_BLOCKS, densenet_graph
 from frcnn.network.layers import BatchNorm
-from frcnn.network.resnet import RESNET_BLOCKS, resnet_graph
+from frcnn.network.resnet import BASIC_RESNETS, RESNET_BLOCKS, resnet_graph
 
 IMAGE = (64, 96, 3)
 
@@ -78,8 +78,9 @@ def test_images_of_other_channels_and_sides_that_are_not_known(tiny):
 
 
 def test_the_larger_ones_have_the_layers_that_their_names_count():
-    for name, blocks in RESNET_BLOCKS.items():  # three a block, the first one, the classifier
-        assert 3 * sum(blocks) + 2 == int(name.removeprefix("resnet"))
+    for name, blocks in RESNET_BLOCKS.items():  # two or three a block, the first, the classifier
+        in_block = 2 if name in BASIC_RESNETS else 3
+        assert in_block * sum(blocks) + 2 == int(name.removeprefix("resnet"))
     for name, blocks in DENSENET_BLOCKS.items():  # two a block, three transitions and the same
         assert 2 * sum(blocks) + 5 == int(name.removeprefix("densenet"))
 

@@ -60,3 +60,25 @@ def convolved(maps, kernel):
 
 def test_p6_is_every_other_cell_of_p5(pyramid):
     np.testing.assert_array_equal(pyramid[2][4], pyramid[2][3][:, ::2, ::2])
+
+
+def test_every_convolution_may_have_a_batch_norm_behind_it(pyramid):
+    inputs = pyramid[0].inputs
+    model = keras.Model(inputs, fpn_graph(inputs, channels=8, train_bn=True))
+    convolutions = ["fpn_c5p5", "fpn_c4p4", "fpn_c3p3", "fpn_c2p2",
+                    "fpn_p5", "fpn_p4", "fpn_p3", "fpn_p2"]
+    assert {layer.name for layer in model.layers if layer.weights} == {
+        *convolutions, *(f"{name}_bn" for name in convolutions)}
+    for name in convolutions:
+        model.get_layer(name).set_weights(pyramid[0].get_layer(name).get_weights())
+    levels = [array(level) for level in model(pyramid[1], training=True)]
+    for level, plain in zip(levels[:4], model(pyramid[1], training=False)):
+        assert level.shape == plain.shape
+        np.testing.assert_allclose(level.mean(axis=(0, 1, 2)), 0, atol=1e-4)
+        np.testing.assert_allclose(level.std(axis=(0, 1, 2)), 1, atol=0.01)
+    # Statistics at their initial values leave all as it is, but for epsilon.
+    plain = keras.Model(inputs, fpn_graph(inputs, channels=8, train_bn=False))
+    for name in convolutions:
+        plain.get_layer(name).set_weights(pyramid[0].get_layer(name).get_weights())
+    for level, expected in zip(plain(pyramid[1], training=False), pyramid[2]):
+        np.testing.assert_allclose(array(level), expected, rtol=0.01, atol=0.05)

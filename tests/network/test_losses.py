@@ -1,5 +1,6 @@
 """The four losses: the reference's values, and plain sums."""
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -152,3 +153,63 @@ def test_losses_are_finite_for_large_logits():
         assert np.isfinite(float(found))
     half = ops.cast(logits, "bfloat16")
     assert np.isfinite(float(losses.rpn_class_loss_graph(np.array([[[1], [-1]]]), half)))
+
+
+# --- options --------------------------------------------------------------------------------------
+
+
+def test_smooth_l1_with_another_beta_by_hand():
+    y_pred = np.array([0.0, 0.05, -0.1, 0.2, -2.0], np.float32)
+    expected = [0, 0.5 * 0.05**2 / 0.1, 0.05, 0.15, 1.95]
+    found = array(losses.smooth_l1_loss(np.zeros(5, np.float32), y_pred, 0.1))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def boxes_of(deltas, std_dev):
+    """Deltas applied to the unit square, y1, x1, y2, x2."""
+    dy, dx, dh, dw = np.moveaxis(deltas * np.asarray(std_dev), -1, 0)
+    height, width = np.exp(dh), np.exp(dw)
+    return np.stack([0.5 + dy - height / 2, 0.5 + dx - width / 2,
+                     0.5 + dy + height / 2, 0.5 + dx + width / 2], axis=-1)
+
+
+def giou(a, b):
+    """Rezatofighi et al. 2019, algorithm 1, for two boxes."""
+    def area(box):
+        return max(box[2] - box[0], 0) * max(box[3] - box[1], 0)
+
+    inside = area([max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])])
+    around = area([min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3])])
+    union = area(a) + area(b) - inside
+    return inside / union - (around - union) / around
+
+
+def test_the_giou_loss_is_that_of_the_boxes():
+    rng = np.random.default_rng(0)
+    target, predicted = rng.normal(0, 4, (2, 60, 4)).astype(np.float32)
+    predicted[0] = target[0]
+    std_dev = [0.1, 0.2, 0.3, 0.25]
+    expected = [1 - giou(*pair) for pair in zip(boxes_of(target, std_dev),
+                                                boxes_of(predicted, std_dev))]
+    assert max(expected) > 1.2  # boxes apart from each other, too
+    found = array(losses.giou_loss(target, predicted, std_dev))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_heads_box_loss_may_be_giou():
+    rng = np.random.default_rng(1)
+    target, predicted = rng.normal(size=(2, 3, 4)), rng.normal(size=(2, 3, 5, 4))
+    labels = np.array([[2, 0, 4], [0, 1, 0]])
+    chosen = [(0, 0, 2), (0, 2, 4), (1, 1, 1)]
+    std_dev = [0.1, 0.1, 0.2, 0.2]
+    expected = np.mean([1 - giou(boxes_of(target[i, j], std_dev),
+                                 boxes_of(predicted[i, j, c], std_dev)) for i, j, c in chosen])
+    found = losses.mrcnn_bbox_loss_graph(target, labels, predicted, giou_std_dev=std_dev)
+    np.testing.assert_allclose(array(found), expected, rtol=1e-5)
+
+
+def test_the_penalty_may_be_the_sum_of_squares():
+    weights = [keras.Variable([[1.0, 2.0], [3.0, 4.0]], name="kernel"),
+               keras.Variable([5.0], name="gamma")]
+    np.testing.assert_allclose(array(losses.l2_penalty(weights, 0.1)), 0.1 * 30 / 4)
+    np.testing.assert_allclose(array(losses.l2_penalty(weights, 0.1, of_mean=False)), 0.05 * 30)

@@ -2,6 +2,7 @@
 
 import math
 import re
+import threading
 
 import keras
 import numpy as np
@@ -14,6 +15,8 @@ from places import PROJECT
 
 from frcnn.geometry import boxes as host
 from frcnn.network import ops as frcnn_ops
+from frcnn.network.ops import suppression
+from frcnn.network.ops import watch as watch_module
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
@@ -220,6 +223,59 @@ def test_suppression_equals_a_loop_over_all_pairs(portable, rows, count, thresho
         np.testing.assert_array_equal(indices[image, :len(expected)], expected)
 
 
+@pytest.mark.parametrize("block", [1, 4, 7, 64])
+@pytest.mark.parametrize(("count", "threshold", "classes"), [
+    (24, 0.5, 1), (5, 0.3, 1), (24, 0.5, 3), (6, 0.7, 3), (40, 0.0, 2)])
+def test_portable_suppression_goes_from_block_to_block(monkeypatch, block, count, threshold,
+                                                       classes):
+    monkeypatch.setattr(suppression, "BLOCK", block)
+    rng = np.random.default_rng(block + count)
+    boxes, scores, class_ids = random_images(rng, 100, 24)
+    scores[1] = 0.5  # all equal
+    class_ids = np.minimum(class_ids, classes - 1)
+    with frcnn_ops.portable_kernels():
+        indices, valid = map(array, frcnn_ops.nms_indices(
+            tensor(boxes), tensor(scores), threshold, count,
+            tensor(class_ids, "int32") if classes > 1 else None, classes))
+    for image in range(100):
+        expected = greedy(boxes[image], scores[image], threshold, count, class_ids[image])
+        assert indices[image][valid[image]].tolist() == expected
+        assert valid[image, :len(expected)].all()
+
+
+@pytest.mark.parametrize("classes", [1, 8])
+def test_portable_suppression_has_no_matrix_of_all_pairs(classes):
+    """Of 6,000 boxes it would have 36 million numbers, an image."""
+    images, rows, count = 2, 6000, 1000
+    largest = largest_array_of_suppression(images, rows, count, classes)
+    assert images * rows * 4 <= largest < images * rows * rows / 30
+
+
+def largest_array_of_suppression(images, rows, count, classes):
+    """The number of elements of the largest array in the compiled portable suppression."""
+    shapes = [((images, rows, 4), np.float32), ((images, rows), np.float32),
+              ((images, rows), np.int32)]
+
+    def suppressed(boxes, scores, class_ids):
+        ids = class_ids if classes > 1 else None
+        return frcnn_ops.nms_indices(boxes, scores, 0.7, count, ids, classes)
+
+    if ON_TENSORFLOW:
+        import tensorflow as tf
+
+        compiled = tf.function(suppressed, jit_compile=True)
+        with frcnn_ops.portable_kernels():
+            text = compiled.experimental_get_compiler_ir(
+                *(np.zeros(shape, dtype) for shape, dtype in shapes))(stage="optimized_hlo")
+    else:
+        import jax
+
+        text = jax.jit(suppressed).lower(*(jax.ShapeDtypeStruct(*spec) for spec in shapes)
+                                         ).compile().as_text()
+    return max(math.prod(map(int, sides.split(",")))
+               for sides in re.findall(r"\b(?:f32|s32|pred)\[([\d,]+)\]", text))
+
+
 @pytest.mark.skipif(not ON_TENSORFLOW, reason="JAX knows every shape")
 @pytest.mark.parametrize("portable", [False, True], ids=["own kernel", "portable"])
 def test_suppression_of_a_number_of_rows_that_is_not_known_when_traced(portable):
@@ -317,6 +373,26 @@ def test_portable_kernels_nest_and_end():
     assert frcnn_ops.uses_tensorflow_kernels() == ON_TENSORFLOW
 
 
+def test_portable_kernels_are_those_of_one_thread():
+    """One enters, the other asks, the first leaves: as two models that are traced at once."""
+    entered, asked = threading.Event(), threading.Event()
+    answers = []
+
+    def enter():
+        with frcnn_ops.portable_kernels():
+            entered.set()
+            asked.wait(10)
+            answers.append(frcnn_ops.uses_tensorflow_kernels())
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    entered.wait(10)
+    answers.append(frcnn_ops.uses_tensorflow_kernels())
+    asked.set()
+    thread.join()
+    assert answers == [ON_TENSORFLOW, False]
+
+
 # --- normalization of batches -------------------------------------------------------------------
 
 
@@ -389,6 +465,41 @@ def test_a_watch_sees_what_is_written_in_place():
         assert watch.has_changed()
 
 
+@pytest.fixture(params=["by address", "by bits"])
+def watching(request, monkeypatch):
+    """Both ways of TensorFlow's; the second is that of an accelerator."""
+    if request.param == "by bits":
+        if not ON_TENSORFLOW:
+            pytest.skip("JAX's arrays are known by their identity on every device")
+        monkeypatch.setattr(watch_module, "_have_addresses", lambda values: False)
+
+
+def test_a_watch_misses_no_change_however_small(watching):
+    kernel = np.random.default_rng(0).normal(0, 0.01, (3, 3, 512, 512)).astype(np.float32)
+    bias = np.array([0.25, -0.5, 3.0, np.nan], np.float32)
+    variables = [keras.Variable(kernel), keras.Variable(bias),
+                 keras.Variable(bias, dtype="bfloat16"), keras.Variable(1, dtype="int32"),
+                 keras.Variable([True, False], dtype="bool")]
+    watched = frcnn_ops.Watch(variables)
+    assert not watched.has_changed()
+    nearly = kernel.copy()
+    nearly[1, 1, 100, 100] += 1e-6
+    assert nearly.sum() == kernel.sum()  # in float32
+    following = kernel.copy()
+    following[-1, -1, -1, -1] = np.nextafter(kernel[-1, -1, -1, -1], np.float32(1))
+    for number, value in ((0, nearly), (0, following), (1, bias[[1, 0, 2, 3]]),
+                          (2, bias[[0, 2, 1, 3]]), (3, 2), (4, [False, True]),
+                          (1, -np.zeros(4)), (1, np.zeros(4))):
+        variables[number].assign(value)
+        assert watched.has_changed() and not watched.has_changed()
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="JAX's arrays cannot be written into")
+def test_a_watch_by_bits_sees_what_is_written_in_place(monkeypatch):
+    monkeypatch.setattr(watch_module, "_have_addresses", lambda values: False)
+    test_a_watch_sees_what_is_written_in_place()
+
+
 # --- backends -------------------------------------------------------------------------------------
 
 
@@ -396,4 +507,38 @@ def test_a_backend_is_imported_by_ops_alone():
     package = PROJECT / "frcnn"
     found = {path.relative_to(package).as_posix() for path in package.rglob("*.py")
              if re.search(r"^\s*(import|from) (tensorflow|jax)\b", path.read_text("utf-8"), re.M)}
-    assert found and all(name.startswith("network/ops/") for name in found)
+    # An export is a conversion of TensorFlow's graphs.
+    assert found and all(name.startswith(("network/ops/", "export/")) for name in found), found
+
+
+# --- kernels of exported graphs -------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not ON_TENSORFLOW, reason="TensorFlow traces what is exported")
+@pytest.mark.parametrize("classes", [1, 4])
+def test_suppression_for_litert_keeps_the_same_boxes(classes):
+    rng = np.random.default_rng(classes)
+    corners = rng.random((1, 300, 2))
+    boxes = np.concatenate([corners, np.minimum(corners + rng.random((1, 300, 2)) / 4, 1)], axis=2)
+    scores = rng.permutation(300)[None] / 300
+    scores[0, rng.integers(0, 300, 40)] = -np.inf
+    arguments = (boxes.astype(np.float32), scores.astype(np.float32), 0.3, 80,
+                 rng.integers(0, classes, (1, 300)).astype(np.int32), classes)
+    expected = [array(x) for x in frcnn_ops.nms_indices(*arguments)]
+    with frcnn_ops.export_target("litert"):
+        assert not frcnn_ops.uses_tensorflow_kernels()
+        found = [array(x) for x in frcnn_ops.nms_indices(*arguments)]
+    np.testing.assert_array_equal(found[1], expected[1])
+    np.testing.assert_array_equal(found[0][found[1]], expected[0][expected[1]])
+
+
+@pytest.mark.parametrize("target", ["tensorflow", "onnx", "litert"])
+def test_the_first_of_equal_values_is_the_largest(target):
+    if not ON_TENSORFLOW:
+        pytest.skip("TensorFlow traces what is exported")
+    x = np.array([[0.5, 2, 2, 1], [-1, -3, -1, -1]], np.float32)
+    with frcnn_ops.export_target(target):
+        assert frcnn_ops.current_export_target() == target
+        assert array(frcnn_ops.argmax(x, axis=1)).tolist() == [1, 0]
+    assert frcnn_ops.current_export_target() is None
+    assert array(frcnn_ops.argmax(x, axis=1)).tolist() == [1, 0]

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 from keras import ops
-from model_tools import array, small_config
+from model_tools import array, noise, prefer_objects, small_config
 
 from frcnn.data.image_meta import compose_image_meta, parse_image_meta
 from frcnn.geometry import boxes as host
-from frcnn.network.ops import parse_image_meta_graph
+from frcnn.model.mask_rcnn import MaskRCNN
+from frcnn.network.ops import parse_image_meta_graph, portable_kernels
 from frcnn.network.postprocess import DetectionLayer, detection_steps, refine_detections
 
 SHAPE = (256, 256)
@@ -58,6 +59,19 @@ def test_the_shape_defaults_to_the_configs(golden):
     given = refine_detections(*golden, (0, 0, 128, 128), config, image_shape=(128, 128, 3))
     np.testing.assert_array_equal(found, given)
     assert found[:, :4].max() <= 128
+
+
+@pytest.mark.parametrize("mode", ["pad64", "fit64", "none", "crop"])
+def test_no_shape_is_taken_for_granted_where_images_are_not_square(golden, mode):
+    config = small_config(NUM_CLASSES=8, IMAGE_RESIZE_MODE=mode, IMAGE_MIN_DIM=128)
+    for function in (refine_detections, detection_steps):
+        with pytest.raises(ValueError, match=f"{mode}.*pass image_shape"):
+            function(*golden, (0, 0, 64, 128), config)
+    # One RoI that is the whole image, and one of its upper left quarter, both moved by nothing.
+    rois = np.array([[0, 0, 1, 1], [0, 0, 31 / 63, 63 / 127]], np.float32)
+    probs = np.eye(8, dtype=np.float32)[[2, 3]] * [[0.9], [0.8]]
+    rows = refine_detections(rois, probs, np.zeros((2, 8, 4)), (0, 0, 64, 128), config, (64, 128))
+    np.testing.assert_allclose(rows, [[0, 0, 64, 128, 2, 0.9], [0, 0, 32, 64, 3, 0.8]], rtol=1e-5)
 
 
 def test_the_steps_one_by_one(golden, config):
@@ -214,3 +228,168 @@ def test_fewer_rois_than_detections():
     assert rows.shape == (50, 6) and not rows[3:].any()
     assert rows[:3, 4].tolist() == [1, 2, 2]
     np.testing.assert_allclose(rows[:3, 5], [0.6, 0.3, 0.2], rtol=1e-6)
+
+
+# --- box voting ---------------------------------------------------------------------------------
+
+
+def voted_by_hand(kept, found, threshold):
+    """The kept rows (box, class id, score) with the means of the candidates that overlap them."""
+    rows = []
+    for box, class_id, score in kept:
+        weights, mean = 0.0, np.zeros(4)
+        for other, other_id, weight in found:
+            height = min(box[2], other[2]) - max(box[0], other[0])
+            width = min(box[3], other[3]) - max(box[1], other[1])
+            shared = max(height, 0) * max(width, 0)
+            union = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (box, other)) - shared
+            if other_id == class_id and shared / union >= threshold:
+                weights, mean = weights + weight, mean + weight * np.asarray(other, float)
+        rows.append([*mean / weights, class_id, score])
+    return pixels(np.array(rows))
+
+
+@pytest.fixture(scope="module")
+def crowded(functions):
+    """Six RoIs near each of ten: rois, probabilities, deltas."""
+    rng = np.random.default_rng(0)
+    rois, probabilities, deltas = (np.repeat(functions[f"det_{name}"][:10], 6, axis=0)
+                                   for name in ("rois", "probs", "deltas"))
+    probabilities = probabilities * rng.uniform(0.5, 1.5, probabilities.shape)
+    return [np.clip(rois + rng.normal(0, 0.01, rois.shape), 0, 1).astype(np.float32),
+            (probabilities / probabilities.sum(axis=1, keepdims=True)).astype(np.float32),
+            (deltas + rng.normal(0, 0.1, deltas.shape)).astype(np.float32)]
+
+
+def voting_config(**settings):
+    return small_config(**{"NUM_CLASSES": 8, "DETECTION_MIN_CONFIDENCE": 0.05,
+                           "DETECTION_NMS_THRESHOLD": 0.3, "DETECTION_MAX_INSTANCES": 60,
+                           "DETECTION_ALL_CLASSES": True, **settings})
+
+
+@pytest.mark.parametrize("portable", [False, True])
+@pytest.mark.parametrize("settings", [
+    {}, {"DETECTION_ALL_CLASSES": False}, {"DETECTION_SOFT_NMS_SIGMA": 0.5},
+    {"DETECTION_MAX_INSTANCES": 3},
+], ids=str)
+def test_voting_averages_as_plain_loops_do(functions, crowded, settings, portable):
+    plain = voting_config(**settings)
+    steps = detection_steps(*crowded, WINDOW, plain, image_shape=SHAPE)
+    entered = np.flatnonzero(np.isfinite(steps["kept_scores"]))
+    found = list(zip(*(steps[name][entered] for name in ("clipped", "class_ids", "scores"))))
+    kept = list(zip(steps["clipped"][steps["keep"]], steps["class_ids"][steps["keep"]],
+                    steps["final_scores"]))
+    meta = functions["image_meta"]
+    before = layer_rows(plain, crowded, meta)
+    for threshold in (0.8, 0.4):
+        config = plain.replaced(DETECTION_BOX_VOTING=threshold)
+        expected = voted_by_hand(kept, found, threshold)
+        with portable_kernels(portable):
+            rows = layer_rows(config, crowded, meta)
+        np.testing.assert_allclose(rows[:len(kept)], expected, rtol=1e-4, atol=2e-3)
+        assert not rows[len(kept):].any()
+        np.testing.assert_array_equal(rows[:, 4:], before[:, 4:])  # only the boxes change
+        assert np.abs(rows - before).max() > 0.1
+        on_host = refine_detections(*crowded, WINDOW, config, image_shape=(*SHAPE, 3))
+        np.testing.assert_allclose(on_host, rows[:len(kept)], rtol=1e-5, atol=1e-3)
+        voted = detection_steps(*crowded, WINDOW, config, image_shape=SHAPE)
+        np.testing.assert_array_equal(voted["keep"], steps["keep"])
+        np.testing.assert_array_equal(voted["clipped"], steps["clipped"])
+        np.testing.assert_allclose(pixels(voted["final_boxes"]), on_host[:, :4], atol=1e-3)
+
+
+def test_votes_worked_by_hand():
+    """The second is suppressed and votes; of the others, one overlaps little, one is a class apart.
+    """
+    boxes = np.array([[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.6], [0, 0.25, 0.5, 0.75], [0, 0, 0.5, 0.5],
+                      [0.6, 0.6, 0.9, 0.9]])
+    scores, classes = [0.8, 0.4, 0.3, 0.5, 0.3], [1, 1, 1, 2, 1]
+    config = small_config(DETECTION_NMS_THRESHOLD=0.2, DETECTION_BOX_VOTING=0.8)
+    rows = refine_detections(*rows_of(scores, classes, boxes), (0, 0, 128, 128), config)
+    np.testing.assert_allclose(rows[:, 4:], [[1, 0.8], [2, 0.5], [1, 0.3]], rtol=1e-6)
+    right = (0.8 * 0.5 + 0.4 * 0.6) / 1.2
+    expected = [[0, 0, 0.5, right], [0, 0, 0.5, 0.5], [0.6, 0.6, 0.9, 0.9]]
+    np.testing.assert_allclose(rows[:, :4], np.array(expected) * 127 + [0, 0, 1, 1], rtol=1e-6)
+    higher = refine_detections(*rows_of(scores, classes, boxes), (0, 0, 128, 128),
+                               config.replaced(DETECTION_BOX_VOTING=0.84))  # IoU is 5 / 6
+    assert higher[0, 3] == pytest.approx(0.5 * 127 + 1)
+
+
+def test_what_is_below_the_confidence_limit_does_not_vote():
+    boxes = np.array([[0, 0, 0.5, 0.5], [0, 0, 0.5, 0.6]])
+    for limit, is_moved in ((0.1, True), (0.45, False)):
+        config = small_config(DETECTION_MIN_CONFIDENCE=limit, DETECTION_BOX_VOTING=0.5)
+        (row,) = refine_detections(*rows_of([0.8, 0.4], boxes=boxes), (0, 0, 128, 128), config)
+        assert (row[3] > 65) == is_moved
+
+
+def test_without_others_to_vote_nothing_changes(functions, crowded):
+    """Bit for bit, at an IoU of 1; and a box without area, which overlaps nothing, keeps it."""
+    plain, meta = voting_config(), functions["image_meta"]
+    np.testing.assert_array_equal(
+        layer_rows(plain.replaced(DETECTION_BOX_VOTING=1.0), crowded, meta),
+        layer_rows(plain, crowded, meta))
+    boxes = np.array([[0.2, 0.3, 0.2, 0.3], [0.5, 0.5, 0.7, 0.7]])
+    config = small_config(DETECTION_BOX_VOTING=0.5)
+    rows = refine_detections(*rows_of([0.9, 0.8], boxes=boxes), (0, 0, 128, 128), config)
+    np.testing.assert_allclose(rows[:, :4], boxes * 127 + [0, 0, 1, 1], rtol=1e-6)
+
+
+def test_an_infinite_candidate_does_not_spoil_the_others():
+    rois, probabilities, deltas = rows_of([0.9, 0.8])
+    deltas[1, 1] = 0, 0, 1e4, 1e4
+    config = small_config(DETECTION_BOX_VOTING=0.5)
+    rows = refine_detections(rois, probabilities, deltas, (0, 0, 128, 128), config)
+    np.testing.assert_allclose(rows[0, :4], rois[0] * 127 + [0, 0, 1, 1], rtol=1e-6)
+
+
+def test_mirrored_inputs_give_mirrored_votes(crowded):
+    rois, probabilities, deltas = crowded
+    config, window = voting_config(DETECTION_BOX_VOTING=0.6), (0, 0, *SHAPE)
+    rows = refine_detections(*crowded, window, config, image_shape=SHAPE)
+    mirrored = refine_detections(
+        np.stack([rois[:, 0], 1 - rois[:, 3], rois[:, 2], 1 - rois[:, 1]], axis=1), probabilities,
+        deltas * [1, -1, 1, 1], window, config, image_shape=SHAPE)
+    expected = rows.copy()  # the last pixel, 255, is at 1
+    expected[:, 1], expected[:, 3] = 256 - rows[:, 3], 256 - rows[:, 1]
+    np.testing.assert_allclose(mirrored, expected, rtol=1e-4, atol=2e-3)
+
+
+def test_each_image_of_a_batch_has_its_own_votes(functions, crowded):
+    config = voting_config(DETECTION_BOX_VOTING=0.5)
+    few = [np.concatenate([x[:7], np.zeros_like(x[7:])]) for x in crowded]
+    batch = [np.stack([one, other]).astype(np.float32) for one, other in zip(crowded, few)]
+    metas = np.stack([functions["image_meta"]] * 2).astype(np.float32)
+    rows = array(DetectionLayer(config)([*map(ops.convert_to_tensor, (*batch, metas))]))
+    for found, inputs in zip(rows, (crowded, few)):
+        np.testing.assert_allclose(found, layer_rows(config, inputs, metas[0]), atol=1e-3)
+
+
+def test_mirrored_copies_lower_the_limit_of_each(crowded):
+    """So that the fused score decides; see `frcnn.inference.fusion`."""
+    limit = voting_config(DETECTION_MIN_CONFIDENCE=0.2)
+    for flips in ((), ("both",), ("horizontal", "vertical", "both")):
+        config = voting_config(DETECTION_MIN_CONFIDENCE=0.2 * (1 + len(flips)),
+                               DETECTION_FLIPS=flips)
+        np.testing.assert_array_equal(
+            refine_detections(*crowded, WINDOW, config, image_shape=SHAPE),
+            refine_detections(*crowded, WINDOW, limit, image_shape=SHAPE))
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_a_compiled_model_votes_as_the_host_does(jit_compile, tmp_path):
+    config = small_config(DETECTION_BOX_VOTING=0.4, DETECTION_NMS_THRESHOLD=0.3)
+    model = MaskRCNN("inference", config, tmp_path, seed=1)
+    prefer_objects(model)
+    model.compile_detection(jit_compile)
+    images = noise([(128, 128), (128, 128)])
+    outputs = model.keras_model.outputs
+    raw = model.run_graph(images, [("probs", outputs[1]), ("deltas", outputs[2]),
+                                   ("rois", outputs[3])])
+    for image, result in enumerate(model.detect(images, batch_size=2)):
+        inputs = [raw[name][image] for name in ("rois", "probs", "deltas")]
+        rows, plain = (refine_detections(*inputs, (0, 0, 128, 128), one) for one in (
+            config, config.replaced(DETECTION_BOX_VOTING=0.0)))
+        assert np.abs(rows - plain).max() > 0.1
+        np.testing.assert_allclose(result["boxes"], rows[:, :4], atol=0.01)
+        np.testing.assert_array_equal(result["class_ids"], rows[:, 4])

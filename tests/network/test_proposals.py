@@ -100,3 +100,37 @@ def test_no_gradient_flows_through_proposals(inputs, config):
     layer = ProposalLayer(20, 0.7, config)
     slope = gradient(lambda x: ops.sum(layer([scores, x, anchors])), deltas)
     assert not slope.any()
+
+
+def by_level(scores, deltas, anchors, sizes, limit, threshold):
+    """The proposals of one image, level by level, one box after the other."""
+    kept = []
+    for first, size in zip(np.cumsum([0, *sizes[:-1]]), sizes):
+        rows = np.arange(first, first + size)
+        rows = rows[np.argsort(-scores[rows, 1], kind="stable")][:limit]
+        boxes = host.apply_box_deltas(anchors[rows], deltas[rows] * [0.1, 0.1, 0.2, 0.2])
+        boxes = np.clip(boxes, 0, 1)
+        kept += [(scores[rows[i], 1], *boxes[i])
+                 for i in host.non_max_suppression(boxes, scores[rows, 1], threshold)]
+    return np.array(sorted(kept, key=lambda row: -row[0]))[:, 1:]
+
+
+def test_levels_have_candidates_of_their_own_and_do_not_suppress_each_other():
+    rng = np.random.default_rng(0)
+    sizes, batch = (60, 30, 8), 2
+    corner = rng.uniform(0, 0.6, (98, 2))
+    anchors = np.concatenate([corner, corner + rng.uniform(0.1, 0.4, (98, 2))], axis=1)
+    anchors[60:68] = anchors[:8]  # the same boxes on two levels: both stay
+    scores = rng.permutation(np.linspace(0.01, 0.99, batch * 98)).reshape(batch, 98, 1)
+    scores = np.concatenate([1 - scores, scores], axis=2)
+    deltas = rng.normal(0, 0.3, (batch, 98, 4))
+    deltas[:, 60:68] = deltas[:, :8]
+    layer = ProposalLayer(120, 0.5, per_level=20)
+    levels = [np.zeros((batch, size, 2), np.float32) for size in sizes]
+    rois = array(layer([ops.convert_to_tensor(x, "float32")
+                        for x in (scores, deltas, anchors[None])], levels=levels))
+    for image in range(batch):
+        expected = by_level(scores[image], deltas[image], anchors, sizes, 20, 0.5)
+        assert 30 < len(expected) < 48  # 20 + 20 + 8 candidates
+        np.testing.assert_allclose(rois[image, :len(expected)], expected, atol=1e-5)
+        assert not rois[image, len(expected):].any()

@@ -223,3 +223,74 @@ def test_no_gradient_is_lost_where_many_boxes_share_cells():
     for _ in range(3):
         slopes = gradient(lambda x: ops.sum(layer([boxes, x, *maps[1:]])), maps[0])
         np.testing.assert_allclose(slopes.sum(), 2 * 500 * 49 * 8, rtol=1e-5)
+
+
+# --- bins, as in other libraries ------------------------------------------------------------------
+
+
+def bilinear(level, y, x):
+    """The value at a position in cells; beyond the outermost cells their values go on."""
+    height, width = level.shape[:2]
+    y, x = np.clip(y, 0, height - 1), np.clip(x, 0, width - 1)
+    top, left = min(int(y), height - 2), min(int(x), width - 2)
+    y, x = y - top, x - left
+    cells = level[top:top + 2, left:left + 2]
+    return (cells[0, 0] * (1 - y) * (1 - x) + cells[0, 1] * (1 - y) * x
+            + cells[1, 0] * y * (1 - x) + cells[1, 1] * y * x)
+
+
+def bin_means(level, box, pool_shape, samples, image_shape):
+    """He et al. 2017: each bin is the mean of samples×samples points; box normalized."""
+    (height, width), (rows, columns) = image_shape[:2], level.shape[:2]
+    top, bottom = box[0] * (height - 1), box[2] * (height - 1) + 1
+    left, right = box[1] * (width - 1), box[3] * (width - 1) + 1
+    result = np.zeros((*pool_shape, level.shape[2]))
+    for i, j in np.ndindex(*pool_shape):
+        for k, m in np.ndindex(samples, samples):
+            y = top + (bottom - top) * (i + (k + 0.5) / samples) / pool_shape[0]
+            x = left + (right - left) * (j + (m + 0.5) / samples) / pool_shape[1]
+            result[i, j] += bilinear(level, y * rows / height - 0.5, x * columns / width - 0.5)
+    return result / samples**2
+
+
+@pytest.mark.parametrize(("pool_shape", "samples"), [((3, 2), 2), ((7, 7), 1), ((1, 1), 3)])
+def test_bins_are_the_means_of_their_samples(pool_shape, samples):
+    maps, boxes = random_pyramid(), random_boxes()
+    image_shape = (192, 128, 3)  # four times P2
+    layer = PyramidROIAlign(pool_shape, samples=samples)
+    for training in (False, True):
+        pooled = array(layer([boxes, *maps], training=training))
+        for image in range(2):
+            for number, box in enumerate(boxes[image].astype(float)):
+                level = maps[level_of(box, image_shape) - 2][image].astype(float)
+                expected = bin_means(level, box, pool_shape, samples, image_shape)
+                np.testing.assert_allclose(pooled[image, number], expected, rtol=1e-3, atol=1e-4)
+
+
+def test_a_bins_place_does_not_depend_on_where_the_box_is():
+    """On a map that is its own column numbers, a box moved by one cell has means 1 higher."""
+    columns = np.broadcast_to(np.arange(64.0), (1, 64, 64))[..., None].astype(np.float32)
+    maps = [columns, *(np.zeros((1, 64 >> n, 64 >> n, 1), np.float32) for n in (1, 2, 3))]
+    starts = np.arange(8, 180, 4)
+    pixels = np.stack([0 * starts + 20, starts, 0 * starts + 60, starts + 40], axis=1)
+    boxes = (pixels - [0, 0, 1, 1]) / 255
+    layer = PyramidROIAlign((2, 2), samples=2)
+    pooled = array(layer([boxes[None].astype(np.float32), *maps]))[0, :, 0, 0, 0]
+    np.testing.assert_allclose(pooled, (starts + 10) / 4 - 0.5, atol=1e-3)  # the left bins' centers
+
+
+def test_gradients_of_bins_are_the_slopes():
+    maps, boxes = random_pyramid(batch=1, side=(16, 16), channels=2), random_boxes(batch=1, count=9)
+    layer = PyramidROIAlign((2, 3), samples=2)
+    weight = np.random.default_rng(1).normal(size=(1, 9, 2, 3, 2)).astype(np.float32)
+
+    def loss(first):
+        return ops.sum(layer([boxes, first, *maps[1:]], training=True) * weight)
+
+    slope = array(gradient(loss, maps[0]))
+    step = np.zeros_like(maps[0])
+    for place in ((0, 3, 5, 0), (0, 0, 0, 1), (0, 15, 15, 0)):
+        step[:] = 0
+        step[place] = 0.5
+        change = array(loss(maps[0] + step)) - array(loss(maps[0] - step))
+        np.testing.assert_allclose(slope[place], change, rtol=1e-3, atol=1e-3)

@@ -210,3 +210,12 @@ def test_true_boxes_train_the_head_where_no_proposal_finds_them_if_asked(append)
     np.testing.assert_allclose(found, by_row(GT, np.array([3, 2])), rtol=1e-6)
     assert not class_ids[2:].any() and not (rois == crowd).all(axis=1).any()
     np.testing.assert_allclose(deltas, 0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("near", "far", "expected"), [
+    (40, 100, (16, 34)), (1, 100, (1, 49)), (7, 5, (7, 5)), (0, 100, (0, 50)), (20, 0, (16, 0)),
+])  # fmt: skip
+def test_negatives_fill_the_rows_if_asked(near, far, expected):
+    rois, class_ids, _ = targets(proposals(near, far, padding=60), [3, 1], GT,
+                                 TRAIN_ROIS_PER_IMAGE=50, ROI_FILL_NEGATIVES=True)
+    assert counts(rois, class_ids) == expected

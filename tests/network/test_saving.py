@@ -21,6 +21,8 @@ from places import PROJECT
 import frcnn.network
 import frcnn.training
 from frcnn.config import Config
+from frcnn.network.attention import Gate
+from frcnn.network.cascade import RefinedBoxes, StageTargets
 from frcnn.network.detector import Detector
 from frcnn.network.fpn import Doubling
 from frcnn.network.graph import build_detector
@@ -34,7 +36,7 @@ from frcnn.network.roi_targets import DetectionTargetLayer
 from frcnn.network.rpn import Anchors
 from frcnn.network.sampled_rpn import SampledRPN
 from frcnn.training.layer_selection import set_trainable
-from frcnn.training.optimizer import DecayingSGD
+from frcnn.training.optimizer import DecayingAdamW, DecayingSGD
 from frcnn.training.schedules import WarmupSchedule
 from frcnn.training.trainer import compile_detector
 
@@ -48,17 +50,25 @@ ARGUMENTS = {
     NormBoxes: {},
     Doubling: {},
     RowMask: {},
+    Gate: {},
+    RefinedBoxes: {"bbox_std_dev": (1, 2, 3, 4)},
+    StageTargets: {"iou": np.float32(0.625), "bbox_std_dev": np.array([1, 2, 3, 4])},
     Anchors: {"scales": np.array([8, 16.5]), "ratios": (0.5, 1), "strides": np.array([4, 8]),
               "anchor_stride": 2},
     SampledRPN: {"anchors_per_location": 2, "anchor_stride": 2, "count": 9},
     ProposalLayer: {"proposal_count": 30, "nms_threshold": 0.6, "pre_nms_limit": 50,
+                    "per_level": 7,
                     "bbox_std_dev": np.array([0.1, 0.2, 0.3, 0.4], np.float32)},
     DetectionTargetLayer: {"seed": 4, "rois_per_image": np.int64(12), "positive_ratio": 0.5,
-                           "bbox_std_dev": (1, 2, 3, 4), "append_gt": True},
+                           "bbox_std_dev": (1, 2, 3, 4), "append_gt": True,
+                           "fill_negatives": True},
     DetectionLayer: {"max_instances": 5, "min_confidence": np.float32(0.5), "nms_threshold": 0.25,
-                     "bbox_std_dev": [1, 2, 3, 4], "all_classes": True, "soft_nms_sigma": 0.5},
-    PyramidROIAlign: {"pool_shape": (3, 5), "image_shape": np.array([64, 96, 3])},
-    DecayingSGD: {"learning_rate": 0.5, "momentum": 0.5, "decay": 0.25, "clip_norm": 2.0},
+                     "bbox_std_dev": [1, 2, 3, 4], "all_classes": True, "soft_nms_sigma": 0.5,
+                     "box_voting": 0.75},
+    PyramidROIAlign: {"pool_shape": (3, 5), "image_shape": np.array([64, 96, 3]), "samples": 2},
+    DecayingSGD: {"learning_rate": 0.5, "momentum": 0.5, "decay": 0.25, "clip_norm": 2.0,
+                  "decay_of_mean": False},
+    DecayingAdamW: {"learning_rate": 0.5, "weight_decay": 0.25, "global_clipnorm": 2.0},
     WarmupSchedule: {"peak": 0.5, "steps": 70, "kind": "warmup_step", "first_step": 3},
 }
 # Arguments that supply others' values or cannot be stored.
@@ -129,7 +139,8 @@ def test_a_configuration_makes_an_equal_instance(kind):
     (lambda config: DetectionLayer(config), {
         "max_instances": "DETECTION_MAX_INSTANCES", "min_confidence": "DETECTION_MIN_CONFIDENCE",
         "nms_threshold": "DETECTION_NMS_THRESHOLD", "bbox_std_dev": "BBOX_STD_DEV",
-        "all_classes": "DETECTION_ALL_CLASSES", "soft_nms_sigma": "DETECTION_SOFT_NMS_SIGMA"}),
+        "all_classes": "DETECTION_ALL_CLASSES", "soft_nms_sigma": "DETECTION_SOFT_NMS_SIGMA",
+        "box_voting": "DETECTION_BOX_VOTING"}),
 ], ids=["ROI", "proposal_targets", "mrcnn_detection"])  # fmt: skip
 def test_a_config_supplies_the_values(layer, settings):
     """And without one they are the Config's defaults."""
@@ -137,7 +148,7 @@ def test_a_config_supplies_the_values(layer, settings):
                      ROI_POSITIVE_RATIO=0.9, BBOX_STD_DEV=np.arange(1, 5), PROPOSAL_APPEND_GT=True,
                      DETECTION_MAX_INSTANCES=3, DETECTION_MIN_CONFIDENCE=0.1,
                      DETECTION_NMS_THRESHOLD=0.9, DETECTION_ALL_CLASSES=True,
-                     DETECTION_SOFT_NMS_SIGMA=0.5)
+                     DETECTION_SOFT_NMS_SIGMA=0.5, DETECTION_BOX_VOTING=0.75)
     for given, config in ((changed, changed), (None, Config())):
         values = layer(given).get_config()
         for name, setting in settings.items():
@@ -163,6 +174,9 @@ CASES = {
                          "LOSS_WEIGHTS": {"rpn_class_loss": 2.0, "mrcnn_bbox_loss": 0.5}},
     "joined, bfloat16": {"BACKBONE": joined_backbone, "TRAIN_BN": False, "PROPOSAL_APPEND_GT": True,
                          "PRECISION": "mixed_bfloat16"},
+    "cascade, attention, bfloat16": {
+        "CASCADE_IOUS": (0.5, 0.6, 0.7), "PYRAMID_ATTENTION": True, "PROPOSAL_APPEND_GT": True,
+        "PRECISION": "mixed_bfloat16"},
     "float16, boxes from the host": {"PRECISION": "mixed_float16", "USE_RPN_ROIS": False},
 }
 

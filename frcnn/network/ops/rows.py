@@ -7,6 +7,8 @@ import keras
 from keras import ops
 
 from frcnn.arrays import Tensor
+from frcnn.network.ops.by_image import by_image
+from frcnn.network.ops.gradients import custom_gradient
 
 
 def take_rows(x: Tensor, indices: Tensor) -> Tensor:
@@ -29,15 +31,19 @@ def take_rows_summing(x: Tensor, indices: Tensor) -> Tensor:
     """
     shape, dtype = ops.shape(x), x.dtype
 
-    @ops.custom_gradient
+    def summed(upstream: Tensor, indices: Tensor) -> Tensor:
+        batch = ops.shape(upstream)[0]  # on several devices, those of this one
+        first = ops.arange(batch, dtype="int32")[:, None] * shape[1]
+        found = ops.segment_sum(
+            ops.reshape(ops.cast(upstream, "float32"), (-1, shape[2])),
+            ops.reshape(indices + first, (-1,)), num_segments=batch * shape[1])
+        return ops.reshape(found, (batch, *shape[1:]))
+
+    @custom_gradient
     def take(x: Tensor) -> tuple[Tensor, Any]:
         def slopes(*args: Tensor, upstream: Tensor = None) -> Tensor:
             upstream = args[0] if upstream is None else upstream
-            first = ops.arange(shape[0], dtype="int32")[:, None] * shape[1]
-            summed = ops.segment_sum(
-                ops.reshape(ops.cast(upstream, "float32"), (-1, shape[2])),
-                ops.reshape(indices + first, (-1,)), num_segments=shape[0] * shape[1])
-            return ops.cast(ops.reshape(summed, shape), dtype)
+            return ops.cast(by_image(summed, upstream, indices), dtype)
 
         return take_rows(x, indices), slopes
 

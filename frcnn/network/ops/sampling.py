@@ -1,4 +1,4 @@
-"""TensorFlow's kernel that samples feature maps."""
+"""Kernels that sample feature maps: TensorFlow's, and the one that becomes ONNX's RoiAlign."""
 
 from collections.abc import Sequence
 
@@ -43,3 +43,64 @@ def crop_levels(maps: Sequence[Tensor], boxes: Tensor, level: Tensor,
     pooled = tf.dynamic_stitch(places, patches)
     pooled = tf.reshape(pooled, (-1, count, *pool_shape, maps[0].shape[-1]))
     return tf.cast(pooled, maps[0].dtype)
+
+
+def crop_levels_for_onnx(maps: Sequence[Tensor], boxes: Tensor, level: Tensor,
+                         pool_shape: Sequence[int], samples: int) -> Tensor:
+    """As `crop_levels`, to be converted: a graph with it cannot run in TensorFlow.
+
+    Each level has one operator `CropAndResize`, which `frcnn.export.onnx_file` replaces by ONNX's
+    `RoiAlign`. Its boxes are in cells of the level, as RoiAlign takes them with half pixels, and
+    its `extrapolation_value` is the number of samples in a bin along each axis.
+
+    Args:
+        maps: the levels, each float32 `[B, h, w, C]`.
+        boxes: float32 `[B, N, 4]`: normalized with `samples` 0, else shares of the image.
+        level: int32 `[B, N]`, which of the maps each box is sampled from.
+        pool_shape: (height, width) of the grid.
+        samples: see PyramidROIAlign; 0 for a grid from edge to edge.
+
+    Returns:
+        float32 `[B, N, height, width, C]`.
+    """
+    import tensorflow as tf
+
+    count = ops.shape(boxes)[1]
+    boxes, level = tf.reshape(boxes, (-1, 4)), tf.reshape(level, (-1,))
+    patches = []
+    # Where the patch of each box is among those of all levels, which are concatenated: behind
+    # those of lower levels, and those of its own level that come earlier.
+    rows, first = tf.zeros_like(level), 0
+    for number, features in enumerate(maps):
+        is_here = tf.equal(level, number)
+        place = tf.cast(tf.where(is_here)[:, 0], tf.int32)
+        cells = _in_cells(tf.gather(boxes, place), tf.shape(features)[1:3], pool_shape, samples)
+        patches.append(tf.image.crop_and_resize(
+            features, cells, place // count, pool_shape, extrapolation_value=max(samples, 1)))
+        order = tf.cumsum(tf.cast(is_here, tf.int32))
+        rows = tf.where(is_here, first + order - 1, rows)
+        first = first + tf.reduce_sum(tf.cast(is_here, tf.int32))
+    pooled = tf.gather(tf.concat(patches, axis=0), rows)
+    return tf.reshape(pooled, (-1, count, *pool_shape, maps[0].shape[-1]))
+
+
+def _in_cells(boxes: Tensor, size: Tensor, pool_shape: Sequence[int], samples: int) -> Tensor:
+    """Boxes `[K, 4]` in cells of a map of `size` (height, width), whose first cell ends at 1.
+
+    Without samples, a sample must be in the middle of its bin: the outermost bins reach beyond the
+    box by half a step.
+    """
+    import tensorflow as tf
+
+    sides = tf.cast(tf.concat([size, size], axis=0), tf.float32)
+    if samples:
+        return boxes * sides
+    boxes = boxes * (sides - 1.0)
+    corner, end = boxes[:, :2], boxes[:, 2:]
+    steps = [max(side - 1, 1) for side in pool_shape]
+    half = 0.5 * (end - corner) / tf.constant(steps, tf.float32)
+    single = tf.constant([side == 1 for side in pool_shape])
+    middle = 0.5 * (corner + end)
+    corner, end = (tf.where(single, middle + shift, side + shift * 2.0 * half) + 0.5
+                   for side, shift in ((corner, -0.5), (end, 0.5)))
+    return tf.concat([corner, end], axis=1)
