@@ -4,6 +4,8 @@ They are in pixels, float64, in the order of the RPN's outputs: pyramid level, t
 column, then ratio.
 """
 
+import os
+import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any, Protocol
@@ -113,7 +115,7 @@ def compute_backbone_shapes(config: AnchorSettings, image_shape: Shape) -> IntAr
         image_shape: `(height, width, ...)` of the molded image.
 
     Returns:
-        `[5, 2]` integers, `(height, width)` of each level.
+        `[5, 2]` integers, `(height, width)` of each level that has anchors.
     """
     if callable(config.BACKBONE):
         return np.asarray(config.COMPUTE_BACKBONE_SHAPE(image_shape))
@@ -122,7 +124,7 @@ def compute_backbone_shapes(config: AnchorSettings, image_shape: Shape) -> IntAr
 
 
 def pyramid_anchors(config: AnchorSettings, image_shape: Shape) -> FloatArray:
-    """All anchors for a molded image of a shape; cached.
+    """All anchors for a molded image of a shape; cached, and safe to call from any thread.
 
     Args:
         config: for the anchors' settings.
@@ -131,7 +133,9 @@ def pyramid_anchors(config: AnchorSettings, image_shape: Shape) -> FloatArray:
     Returns:
         `[A, 4]` float64 pixels, read-only, since callers share the array.
     """
-    return _cached_anchors(*_key(config, image_shape))
+    key = _key(config, image_shape)
+    with _lock:
+        return _made_anchors(*key)
 
 
 def normalized_pyramid_anchors(config: AnchorSettings, image_shape: Shape) -> NormalizedBoxes:
@@ -146,7 +150,9 @@ def normalized_pyramid_anchors(config: AnchorSettings, image_shape: Shape) -> No
         extend beyond the image have coordinates below 0 or above 1.
     """
     height, width = image_shape[:2]
-    return _cached_normalized_anchors(int(height), int(width), _key(config, image_shape))
+    key = _key(config, image_shape)
+    with _lock:
+        return _made_normalized_anchors(int(height), int(width), key)
 
 
 def anchor_levels(config: AnchorSettings, image_shape: Shape) -> list[tuple[int, int, int]]:
@@ -171,19 +177,33 @@ def _key(config: AnchorSettings, image_shape: Shape) -> _Key:
             tuple(config.BACKBONE_STRIDES), config.RPN_ANCHOR_STRIDE)  # fmt: skip
 
 
+# Several threads may ask for the same anchors at once: one makes them, the others wait.
+_lock = threading.RLock()
+
+
+def _renew_lock() -> None:
+    """A process forked while another thread holds the lock would wait for it forever."""
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_lock)
+
+
 # Images in the mode "pad64" have many shapes. For one of 1024x1024 the anchors take 8 MB in pixels
 # (float64) and 4 MB normalized (float32).
 @lru_cache(maxsize=16)
-def _cached_anchors(scales: tuple[float, ...], ratios: tuple[float, ...],
-                    shapes: tuple[tuple[int, int], ...], strides: tuple[int, ...],
-                    anchor_stride: int) -> FloatArray:
+def _made_anchors(scales: tuple[float, ...], ratios: tuple[float, ...],
+                  shapes: tuple[tuple[int, int], ...], strides: tuple[int, ...],
+                  anchor_stride: int) -> FloatArray:
     anchors = generate_pyramid_anchors(scales, ratios, shapes, strides, anchor_stride)
     anchors.flags.writeable = False
     return anchors
 
 
 @lru_cache(maxsize=16)
-def _cached_normalized_anchors(height: int, width: int, key: _Key) -> NormalizedBoxes:
-    anchors = norm_boxes(_cached_anchors(*key), (height, width))
+def _made_normalized_anchors(height: int, width: int, key: _Key) -> NormalizedBoxes:
+    anchors = norm_boxes(_made_anchors(*key), (height, width))
     anchors.flags.writeable = False
     return anchors

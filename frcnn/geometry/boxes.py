@@ -19,6 +19,7 @@ from frcnn.arrays import (
     NormalizedBoxes,
     Shape,
 )
+from frcnn.errors import ArgumentError
 
 # Overlaps computed at once: few enough that the intermediate arrays stay in the CPU's cache.
 _CELLS_AT_ONCE = 1 << 15
@@ -54,8 +55,11 @@ def compute_overlaps(boxes1: ArrayLike, boxes2: ArrayLike) -> FloatArray:
 
     Returns:
         `[N, M]` floats from 0 to 1.
+
+    Raises:
+        ArgumentError: see `as_boxes`.
     """
-    boxes1, boxes2 = _floats(boxes1).reshape(-1, 4), _floats(boxes2).reshape(-1, 4)
+    boxes1, boxes2 = as_boxes(boxes1), as_boxes(boxes2)
     if len(boxes2) < min(len(boxes1), 32):  # the longer axis last, for long inner loops
         return np.ascontiguousarray(compute_overlaps(boxes2, boxes1).T)
     overlaps = np.empty((len(boxes1), len(boxes2)), np.result_type(boxes1, boxes2))
@@ -183,9 +187,16 @@ def non_max_suppression(boxes: ArrayLike, scores: ArrayLike, threshold: float) -
 
     Returns:
         `[K]` int32 indices of the kept boxes, best first.
+
+    Raises:
+        ArgumentError: the boxes or scores are no finite numbers, or not equally many.
     """
-    boxes = _floats(boxes).reshape(-1, 4)
-    remaining = np.argsort(-_floats(scores), kind="stable")
+    boxes, scores = as_boxes(boxes), _floats(scores)
+    if scores.shape != boxes.shape[:1] or not (np.isfinite(boxes).all()
+                                               and np.isfinite(scores).all()):
+        raise ArgumentError(f"There are {len(boxes)} boxes and scores of the shape {scores.shape}; "
+                            "give finite boxes [N, 4] and scores [N].")
+    remaining = np.argsort(-scores, kind="stable")
     kept = []
     while remaining.size:
         block, remaining = remaining[:_NMS_BLOCK], remaining[_NMS_BLOCK:]
@@ -237,8 +248,13 @@ def extract_bboxes(mask: ArrayLike) -> IntArray:
 
     Returns:
         `[N, 4]` int32 pixels; zeros for an empty mask.
+
+    Raises:
+        ArgumentError: the masks have not three axes.
     """
     inside: BoolArray = np.asarray(mask) != 0
+    if inside.ndim != 3:
+        raise ArgumentError(f"The masks have the shape {inside.shape}; give [height, width, N].")
     boxes = np.zeros((inside.shape[-1], 4), np.int32)
     if inside.size == 0:
         return boxes
@@ -269,6 +285,21 @@ def resize_bbox(bbox: ArrayLike, scale: float, padding: Sequence[Sequence[int]],
     if crop is not None:
         top, left = top - crop[0], left - crop[1]
     return (np.asarray(bbox, np.float64) * scale + (top, left, top, left)).astype(np.float32)
+
+
+def as_boxes(values: ArrayLike) -> FloatArray:
+    """Boxes as an array `[N, 4]` of floats; `[0, 4]` of anything empty, `[1, 4]` of one box.
+
+    Raises:
+        ArgumentError: they are no numbers, or not of four columns.
+    """
+    try:
+        boxes = _floats(values)
+    except (TypeError, ValueError):  # texts, or lists of different lengths
+        raise ArgumentError("The boxes are not an array of numbers; give [N, 4].") from None
+    if boxes.size and boxes.shape[-1] != 4:
+        raise ArgumentError(f"The boxes have the shape {boxes.shape}; give [N, 4].")
+    return boxes.reshape(-1, 4)
 
 
 def _floats(values: ArrayLike) -> FloatArray:

@@ -11,6 +11,7 @@ from keras import ops
 
 from frcnn.arrays import Array, FloatArray, Tensor
 from frcnn.config import Config
+from frcnn.errors import ArgumentError
 from frcnn.geometry.anchors import normalized_pyramid_anchors
 from frcnn.inference.folding import FoldedModel
 from frcnn.network import ops as frcnn_ops
@@ -53,13 +54,14 @@ class CompiledDetector:
         self, model: keras.Model, config: Config, jit_compile: JitCompile = "auto",
     ) -> None:
         if jit_compile not in (True, False, "auto"):
-            raise ValueError(f'jit_compile is {jit_compile!r}; allowed are True, False and "auto".')
+            raise ArgumentError(f"jit_compile is {jit_compile!r}; allowed are True, False and "
+                                '"auto".')
         self.shapes: list[BatchShape] = []
         anchors = model.get_layer("anchors").output
-        with collection_paused():
+        with collection_paused(), frcnn_ops.default_policy():
             self._folded = FoldedModel(model, model.outputs[:1], [*model.inputs, anchors])
-        inner = self._folded.model
-        self.model = Detector(inner.inputs, inner.outputs[0])
+            inner = self._folded.model
+            self.model = Detector(inner.inputs, inner.outputs[0])
         self._choose(jit_compile)
         self._run = frcnn_ops.compiled(self.model)
         # As tensors: copying the anchors to a GPU for each batch would take a noticeable part of
@@ -75,6 +77,11 @@ class CompiledDetector:
             self.model.jit_compile = bool(jit_compile)
         self.jit_compile = bool(self.model.jit_compile)
         self.compiles_each_shape = self.jit_compile or on_jax
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the model has other variables by now; see `FoldedModel`."""
+        return self._folded.is_outdated
 
     def refresh(self) -> None:
         """Takes over weights that have changed; call it before a series of calls."""

@@ -44,8 +44,19 @@ class FoldedModel:
             source, clone_function=lambda layer: self._copies.get(layer, layer),
             call_function=call)
         self.folded = [norm.name for norm in self._pairs.values()]
-        self._watch = frcnn_ops.Watch(model.variables)
+        self._source, self._variables = model, list(model.variables)
+        self._watch = frcnn_ops.Watch(self._variables)
         self._fold()
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the source has other variables by now, as after `quantize` or `enable_lora`.
+
+        Then the copy, and functions compiled from it, are no longer of use.
+        """
+        variables = self._source.variables
+        return len(variables) != len(self._variables) or any(
+            new is not old for new, old in zip(variables, self._variables))
 
     def refresh(self) -> bool:
         """Folds again if weights of the source have changed; call it before using the copy.

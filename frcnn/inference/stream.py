@@ -12,10 +12,10 @@ import numpy as np
 from frcnn.arrays import DetectionResult, FloatArray, Image, ImageMeta, Shape, Window
 from frcnn.config import Config
 from frcnn.data.image_io import read_image
+from frcnn.data.intensity import Intensity
 from frcnn.data.prefetch import Prefetcher
-from frcnn.errors import ImageError
+from frcnn.errors import ArgumentError, ImageError
 from frcnn.inference import transform as inference
-from frcnn.network import ops as frcnn_ops
 
 ImageSource: TypeAlias = Image | str | os.PathLike[str] | Callable[[], Image]
 
@@ -69,33 +69,38 @@ class FailedImage:
     @property
     def is_skippable(self) -> bool:
         """Whether the error concerns this image alone, so that the stream can go on."""
-        return isinstance(self.error, (ImageError, OSError, ValueError)) and not self.ends_stream
+        return not self.ends_stream and isinstance(
+            self.error, (ImageError, OSError, ValueError, MemoryError))
 
 
-def prepare(source: ImageSource, number: int, config: Config) -> PreparedImage | FailedImage:
+def prepare(source: ImageSource, number: int, config: Config,
+            intensity: Intensity | None = None) -> PreparedImage | FailedImage:
     """Reads, checks, resizes and molds one image.
 
     Args:
         source: an array, a path or a function, see `MaskRCNN.detect_stream`.
         number: its position among the images.
         config: Config.
+        intensity: of the stream's files; None makes one of the config's IMAGE_INTENSITY_RANGE.
 
     Returns:
         The PreparedImage; or a FailedImage with the error, which is raised in the image's turn.
     """
     try:
-        image = inference.check_image(_read(source, config), number, config)
+        image = inference.check_image(read_source(source, config, intensity), number, config)
         (molded,), (meta,), (window,) = inference.mold_inputs([image], config)
     except Exception as error:
         return FailedImage(number, error)
     return PreparedImage(number, image.shape, molded, meta.astype(np.float32), window)
 
 
-def _read(source: ImageSource, config: Config) -> Image:
+def read_source(source: ImageSource, config: Config, intensity: Intensity | None) -> Image:
+    """The image that a source is or gives, not checked; see `prepare`."""
     if callable(source):
         source = source()
     if isinstance(source, (str, os.PathLike)):  # also what a function may return
-        return read_image(source, config.IMAGE_CHANNEL_COUNT)
+        return read_image(source, config.IMAGE_CHANNEL_COUNT,
+                          intensity or config.IMAGE_INTENSITY_RANGE)
     return source
 
 
@@ -117,6 +122,7 @@ class PreparedImages:
         workers = workers or min(MAX_WORKERS, os.cpu_count() or 1)
         self.ahead = 2 * workers
         self._config = config
+        self._intensity = Intensity(config.IMAGE_INTENSITY_RANGE)
         self._source: Iterator[ImageSource] | None = iter(images)
         self._lock, self._count = threading.Lock(), 0
         self._drawn: dict[int, ImageSource | FailedImage] = {}
@@ -147,7 +153,9 @@ class PreparedImages:
             if number not in self._drawn:
                 return None
             source = self._drawn.pop(number)
-        return source if isinstance(source, FailedImage) else prepare(source, number, self._config)
+        if isinstance(source, FailedImage):
+            return source
+        return prepare(source, number, self._config, self._intensity)
 
     def _draw(self, images: Iterator[ImageSource]) -> None:
         """Takes the next image from the iterable."""
@@ -162,9 +170,9 @@ class PreparedImages:
         self._count += 1
 
 
-def suitable_batch_size(height: int, width: int) -> int:
+def suitable_batch_size(height: int, width: int, on_accelerator: bool = False) -> int:
     """How many images of a molded size go through the network together."""
-    budget = GPU_PIXELS if frcnn_ops.has_accelerator() else CPU_PIXELS
+    budget = GPU_PIXELS if on_accelerator else CPU_PIXELS
     return max(1, min(MAX_BATCH_SIZE, budget // (height * width)))
 
 
@@ -230,6 +238,7 @@ class DetectionStream:
         detector: CompiledDetector.
         config: Config.
         batch_size: None for `suitable_batch_size`.
+        on_accelerator: whether the detector computes on another device than a CPU.
 
     Raises:
         ValueError: `batch_size` is below 1.
@@ -237,10 +246,12 @@ class DetectionStream:
 
     def __init__(
         self, detector: BatchDetector, config: Config, batch_size: int | None = None,
+        on_accelerator: bool = False,
     ) -> None:
         if batch_size is not None and batch_size < 1:
-            raise ValueError(f"batch_size is {batch_size}; it must be 1 or more, or None.")
+            raise ArgumentError(f"batch_size is {batch_size}; it must be 1 or more, or None.")
         self.detector, self.config, self.batch_size = detector, config, batch_size
+        self.on_accelerator = on_accelerator
         self._most: dict[tuple[int, int], int] = {}  # the largest batch so far, by molded shape
 
     def run(
@@ -275,7 +286,7 @@ class DetectionStream:
             prepared.close()
 
     def _size_for(self, height: int, width: int) -> int:
-        return self.batch_size or suitable_batch_size(height, width)
+        return self.batch_size or suitable_batch_size(height, width, self.on_accelerator)
 
     def _results(self, batch: list[PreparedImage]) -> dict[int, DetectionResult]:
         """The results of a batch, by the images' numbers."""

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sized
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numpy as np
 
@@ -19,10 +19,13 @@ from frcnn.arrays import (
     Shape,
     Window,
 )
+from frcnn.compatibility import Detections
 from frcnn.config import Config
 from frcnn.data.image_meta import compose_image_meta
+from frcnn.data.intensity import pixels_of_array
 from frcnn.data.molding import mold_image
 from frcnn.data.resize import ResizePlan, boxes_from_window
+from frcnn.errors import ArgumentError
 
 T = TypeVar("T")
 
@@ -82,32 +85,39 @@ def unmold_detections(
 
 def as_result(boxes: Boxes, class_ids: ClassIds, scores: Scores) -> DetectionResult:
     """One image's result as `MaskRCNN.detect` returns it."""
-    return {"rois": np.rint(boxes).astype(np.int32), "boxes": boxes, "class_ids": class_ids,
-            "scores": scores}
+    return cast("DetectionResult", Detections(
+        rois=np.rint(boxes).astype(np.int32), boxes=boxes, class_ids=class_ids, scores=scores))
 
 
 def check_image(image: ArrayLike, index: int, config: Config) -> Image:
-    """Checks that an image has as many channels as the model takes.
+    """Checks that an image has the type and as many channels as the model takes.
 
     Args:
-        image: `[h, w, C]`, or `[h, w]` where the model takes one channel.
+        image: uint8 `[h, w, C]`, or `[h, w]` where the model takes one channel; other types with
+            a declared range.
         index: of the image, for the message.
-        config: Config, for `IMAGE_CHANNEL_COUNT`.
+        config: Config, for `IMAGE_CHANNEL_COUNT` and `IMAGE_INTENSITY_RANGE`.
 
     Returns:
-        The image as an array `[h, w, C]`.
+        The image as an array, uint8 `[h, w, C]`.
 
     Raises:
-        ValueError: the shape does not fit, or a side is 0.
+        ValueError: the shape does not fit, a side is 0, or it is of another type without an
+            IMAGE_INTENSITY_RANGE that it fits.
     """
-    image = np.asarray(image)
+    try:
+        image = np.asarray(image)
+    except ValueError:  # lists of different lengths
+        raise ArgumentError(f"Image {index} consists of lists of different lengths; give an "
+                            "array.") from None
     channels = config.IMAGE_CHANNEL_COUNT
     if image.ndim == 2 and channels == 1:
         image = image[..., None]
     if image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
-        raise ValueError(f"Image {index} has the shape {image.shape}; detect takes (height, width, "
-                         f"{channels}). frcnn.data.image_io.read_image reads any file that way.")
-    return image
+        raise ArgumentError(f"Image {index} has the shape {image.shape}; detect takes (height, "
+                            f"width, {channels}). frcnn.data.image_io.read_image reads any file "
+                            "that way.")
+    return pixels_of_array(image, config.IMAGE_INTENSITY_RANGE, f"Image {index}")
 
 
 def check_arrays(images: Any, config: Config) -> Any:
@@ -122,7 +132,8 @@ def check_arrays(images: Any, config: Config) -> Any:
         ValueError: as `check_image`; or `images` is a single path.
     """
     if isinstance(images, (str, os.PathLike)):
-        raise ValueError(f"detect takes a list of images or paths; put {str(images)!r} into one.")
+        raise ArgumentError(f"detect takes a list of images or paths; put {str(images)!r} into "
+                            "one.")
     if not isinstance(images, (list, tuple, np.ndarray)):
         return images
     return [image if callable(image) or isinstance(image, (str, os.PathLike))

@@ -11,9 +11,11 @@ from typing import Any
 
 from frcnn.weights.hdf5 import FileWeight, open_weight_file
 from frcnn.weights.names import backbone_block, reference_resnet_name, without_counter
+from frcnn.weights.recipes import recipe_settings
 
 # Blocks in the stages 2 to 5. He et al. 2015, table 1; Huang et al. 2017, table 1.
 _RESNETS: dict[tuple[int, ...], str] = {(3, 4, 6, 3): "resnet50", (3, 4, 23, 3): "resnet101"}
+_BASIC_RESNETS: dict[tuple[int, ...], str] = {(2, 2, 2, 2): "resnet18", (3, 4, 6, 3): "resnet34"}
 _DENSENETS: dict[tuple[int, ...], str] = {
     (6, 12, 24, 16): "densenet121",
     (6, 12, 32, 32): "densenet169",
@@ -34,6 +36,8 @@ def read_architecture(path: str | os.PathLike[str]) -> dict[str, Any]:
         `frcnn.config.BACKBONES` lists), TOP_DOWN_PYRAMID_SIZE, POOL_SIZE,
         FPN_CLASSIF_FC_LAYERS_SIZE and NUM_CLASSES (background included). A setting whose layer is
         not in the file is left out: NUM_CLASSES is missing from a file with only a backbone.
+        CASCADE_IOUS and PYRAMID_ATTENTION are there if the file has such layers; of the former it
+        determines only the number, see `recipe_settings`.
 
     Raises:
         FileNotFoundError, CheckpointError: see `open_weight_file`.
@@ -54,7 +58,7 @@ def read_architecture(path: str | os.PathLike[str]) -> dict[str, Any]:
             found["POOL_SIZE"] = shapes["mrcnn_class_conv1"][0]
     if "mrcnn_class_logits" in shapes:
         found["NUM_CLASSES"] = shapes["mrcnn_class_logits"][-1]
-    return found
+    return {**found, **recipe_settings(shapes)}
 
 
 def count_anchor_ratios(path: str | os.PathLike[str]) -> int | None:
@@ -98,8 +102,8 @@ def _backbone(shapes: _Shapes) -> str | None:
         return None
     counts = Counter(stage for _, stage, _ in blocks)
     key = tuple(counts[stage] for stage in sorted(counts))
-    if families == {"resnet"}:
-        return _RESNETS.get(key)
+    if families == {"resnet"}:  # of two convolutions a block, or three
+        return (_RESNETS if "res2a_branch2c" in shapes else _BASIC_RESNETS).get(key)
     # A DenseNet has two convolutions in a block, a ResNet three with BatchNorm after each; the
     # second version of ResNet, which has BatchNorm before each, is not supported.
     renamed = {reference_resnet_name(name) for name in shapes}

@@ -8,13 +8,14 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 
 from frcnn.errors import CheckpointError
+from frcnn.weights.channels import fit_channels, other_channels
 from frcnn.weights.hdf5 import open_weight_file, write_weight_file
+from frcnn.weights.load_report import LoadReport, mismatch_text, some
 from frcnn.weights.matching import (
     Matches,
     ModelLayer,
@@ -22,44 +23,16 @@ from frcnn.weights.matching import (
     match_by_order,
     other_backbone_layers,
 )
-from frcnn.weights.names import HEAD_OUTPUT_LAYERS, in_reference_order, is_backbone_layer
+from frcnn.weights.names import in_reference_order, is_backbone_layer
+from frcnn.weights.recipes import (
+    class_layers,
+    missing_norms,
+    new_layers,
+    unknown_part,
+    untrained_stages,
+)
 
 log = logging.getLogger(__name__)
-
-# A weight, its shape in the file, its shape in the model.
-Mismatch: TypeAlias = tuple[str, tuple[int, ...], tuple[int, ...]]
-
-
-@dataclass
-class LoadReport:
-    """What was loaded from a weight file, and what was not.
-
-    Attributes:
-        path: the file.
-        loaded: names of the model's layers that were set from the file.
-        ignored: layers and single weights of the file that the model does not have.
-        missing: layers of the model, or single weights of them, that the file does not have.
-        mismatched: `(weight, shape in the file, shape in the model)`; only in the report of an
-            error, since a mismatch is one.
-        excluded: layers of the model left out because `exclude` names them.
-    """
-
-    path: str
-    loaded: list[str] = field(default_factory=list)
-    ignored: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    mismatched: list[Mismatch] = field(default_factory=list)
-    excluded: list[str] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        parts = [f"{self.path}: loaded {len(self.loaded)} layers"]
-        for name in ("ignored", "missing", "excluded"):
-            names = getattr(self, name)
-            if names:
-                parts.append(f"{name} {len(names)} ({_some(names)})")
-        if self.mismatched:
-            parts.append("mismatched " + _some(map(_mismatch_text, self.mismatched)))
-        return "; ".join(parts)
 
 
 # --- layers of a model ----------------------------------------------------------------------
@@ -138,7 +111,8 @@ def save_weights(model: Any, path: str | os.PathLike[str]) -> None:
 
 def load_weights(model: Any, path: str | os.PathLike[str], by_name: bool = True,
                  exclude: str | Iterable[str] | None = None,
-                 allow_missing: bool | Iterable[str] = False) -> LoadReport:
+                 allow_missing: bool | Iterable[str] = False,
+                 adapt_channels: bool = False) -> LoadReport:
     """Loads a model's weights from a file; if anything is wrong, no weight is changed.
 
     Reads the reference's checkpoints (mask layers and anchors are ignored), whole models saved as
@@ -154,7 +128,14 @@ def load_weights(model: Any, path: str | os.PathLike[str], by_name: bool = True,
         exclude: names of layers to leave unchanged; a nested model's name includes all its layers.
             Names that the model does not have, such as "mrcnn_mask", are ignored.
         allow_missing: the names of layers that the file may lack, or True for all; such layers keep
-            their weights.
+            their weights. With True a file of a deeper or shallower backbone gives the layers that
+            both have, as in the reference. A file may always lack the attention of a pyramid, which
+            computes nothing before it is trained, and, where the model is for training, the later
+            stages of a cascade, and pyramid, RPN and head if of the model's layers it holds
+            exactly the backbone; the report names them as missing.
+        adapt_channels: whether a first kernel for three channels is adapted to a model for images
+            of another number, see `frcnn.weights.channels`; that of a file which holds exactly the
+            backbone of a detector is in any case.
 
     Returns:
         What was loaded and what was not; it is also logged.
@@ -162,8 +143,9 @@ def load_weights(model: Any, path: str | os.PathLike[str], by_name: bool = True,
     Raises:
         FileNotFoundError: there is no such file.
         CheckpointError: the file is truncated, not a weight file, for another backbone, has weights
-            of another shape, lacks a layer, or has no layer of the model. If the file could be
-            read, the error's `report` lists the layers.
+            of another shape, lacks a layer, or has no layer of the model; it has stages of a
+            cascade or an attention that the model lacks, or, for detection, fewer stages. If the
+            file could be read, the error's `report` lists the layers.
     """
     layers = model_layers(model)
     exclude = {exclude} if isinstance(exclude, str) else set(exclude or ())
@@ -172,13 +154,20 @@ def load_weights(model: Any, path: str | os.PathLike[str], by_name: bool = True,
     with open_weight_file(path) as file_weights:
         if by_name:
             matches, ignored = match_by_name(wanted, file_weights, path)
-            of_other_backbone = other_backbone_layers(
+            of_other_backbone = [] if allow_missing is True else other_backbone_layers(
                 layers, [weight for weight in file_weights if weight.group not in exclude])
         else:
             matches, ignored = match_by_order(_in_file_order(wanted), file_weights, path)
             of_other_backbone = []
         report = _report(path, layers, wanted, matches, ignored)
-        _check(report, wanted, allow_missing, of_other_backbone)
+        if adapt_channels or (report.missing and _is_exactly_a_backbone(report)):
+            adapted = fit_channels(matches, layers)
+            report = _report(path, layers, wanted, matches, ignored)
+            report.adapted = adapted
+        unknown = unknown_part(layers, set(ignored) - exclude)
+        if unknown:
+            _fail(report, unknown)
+        _check(report, wanted, _allowed(model, report, allow_missing), of_other_backbone)
         values = {key: match.read() for key, match in matches.items()}
     _warn_of_damage(path, values)
     for (name, variable_name), value in values.items():
@@ -214,34 +203,77 @@ def _report(path: object, layers: Mapping[str, ModelLayer], wanted: Mapping[str,
     return report
 
 
-def _check(report: LoadReport, wanted: Mapping[str, ModelLayer],
-           allow_missing: bool | Iterable[str], other_backbone: Collection[str]) -> None:
+def _allowed(model: Any, report: LoadReport,
+             allow_missing: bool | Iterable[str]) -> Literal[True] | set[str]:
+    """What may be missing, with the layers of optional parts that the file was trained without."""
+    if allow_missing is True:
+        return True
+    allowed = set(allow_missing) if allow_missing else set()
+    new = set(new_layers(report.missing, report.loaded))
+    has_head = any(name.startswith("mrcnn_") for name in report.loaded)
+    is_for_training = getattr(model, "loss_settings", None) is not None
+    if is_for_training and _is_exactly_a_backbone(report):
+        if set(report.missing) - allowed:
+            log.warning("%s holds %s: pyramid, RPN and head stay as they are, random unless they "
+                        "were loaded before.", report.path, _backbone_and_more(report))
+        return allowed | set(report.missing)
+    if has_head and not is_for_training:
+        complaint = untrained_stages(new - allowed)
+        if complaint:
+            _fail(report, complaint)
+    complaint = missing_norms(set(report.missing) - allowed, report.loaded)
+    if complaint:
+        _fail(report, complaint)
+    return allowed | new
+
+
+def _is_exactly_a_backbone(report: LoadReport) -> bool:
+    """Whether all layers of the model's backbone were loaded, and no other layer of the model."""
+    return bool(report.loaded) and all(map(is_backbone_layer, report.loaded)) \
+        and not any(map(is_backbone_layer, report.missing))
+
+
+def _backbone_and_more(report: LoadReport) -> str:
+    """What a file with the backbone holds, with its layers that the model does not have."""
+    return (f"the backbone, and layers that the model lacks ({some(report.ignored)})"
+            if report.ignored else "the backbone alone")
+
+
+def _check(report: LoadReport, wanted: Mapping[str, ModelLayer], allowed: Literal[True] | set[str],
+           other_backbone: Collection[str]) -> None:
     """Raises CheckpointError for the first thing that is wrong."""
     if other_backbone:
-        _fail(report, f"is for another backbone: it also has {_some(other_backbone)}. Build the "
-                      "model with the file's backbone, or exclude these layers.")
+        _fail(report, f"is for another backbone: it also has {some(other_backbone)}. Build the "
+                      "model with the file's backbone, or pass allow_missing=True to load the "
+                      "layers that both have, as the reference does.")
     if report.mismatched:
         names = [name.split("/")[0] for name, _, _ in report.mismatched]
         hint = ("Build the model with the file's number of classes and backbone, or exclude "
-                f"{_some(dict.fromkeys(names), 8)}.")
-        if set(names) <= set(HEAD_OUTPUT_LAYERS):
+                f"{some(dict.fromkeys(names), 8)}.")
+        channels = other_channels(report.mismatched)
+        if channels:
+            hint = (f"The file is for images of {channels} channels: set IMAGE_CHANNEL_COUNT to "
+                    "it, or start from ImageNet's weights, which fit any number.")
+        of_classes = class_layers(wanted)
+        if set(names) <= set(of_classes):
             hint = ("The file is of another number of classes: set NUM_CLASSES to it, or pass "
-                    f"exclude={list(HEAD_OUTPUT_LAYERS)} to start with new output layers.")
-        _fail(report, f"does not fit the model: {_some(map(_mismatch_text, report.mismatched))}. "
+                    f"exclude={of_classes} to start with new output layers.")
+        _fail(report, f"does not fit the model: {some(map(mismatch_text, report.mismatched))}. "
                       + hint)
     if not report.loaded:
         _fail(report, "has no layer of the model's names, so nothing would be loaded; it is of "
-                      f"another model. It holds {_some(report.ignored) or 'no weights at all'}.")
+                      f"another model. It holds {some(report.ignored) or 'no weights at all'}.")
     missing = report.missing
-    if allow_missing is not True:
-        allowed = set(allow_missing) if allow_missing else set()
+    if allowed is not True:
         missing = [name for name in missing
                    if not allowed & {name, name.split("/")[0], wanted[name.split("/")[0]].group}]
         if missing:
             hint = "Pass allow_missing=True if these may stay as they are."
-            if not any(is_backbone_layer(name) for name in missing):
+            if _is_exactly_a_backbone(report) and report.ignored:
+                hint = f"It holds {_backbone_and_more(report)}. {hint}"
+            elif not any(is_backbone_layer(name) for name in missing):
                 hint = "It may be a file with ImageNet weights for the backbone alone. " + hint
-            _fail(report, f"lacks layers of the model: {_some(missing)}. {hint}")
+            _fail(report, f"lacks layers of the model: {some(missing)}. {hint}")
 
 
 def _fail(report: LoadReport, complaint: str) -> NoReturn:
@@ -255,11 +287,13 @@ def _warn_of_damage(path: object, values: Mapping[tuple[str, str], Any]) -> None
               if not np.isfinite(value).all()]
     if broken:
         log.warning("%s: NaN or infinite values in %s; the training that wrote it had diverged.",
-                    path, _some(broken))
+                    path, some(broken))
 
 
 def load_imagenet_weights(model: Any, path: str | os.PathLike[str]) -> LoadReport:
     """Loads a file with ImageNet weights; pyramid, RPN and head are unchanged.
+
+    The images may have any number of channels; see `frcnn.weights.channels`.
 
     Args:
         model: the detector's Keras model.
@@ -268,7 +302,7 @@ def load_imagenet_weights(model: Any, path: str | os.PathLike[str]) -> LoadRepor
     Returns, raises: as `load_weights`.
     """
     rest = {name for name in model_layers(model) if not is_backbone_layer(name)}
-    return load_weights(model, path, allow_missing=rest)
+    return load_weights(model, path, allow_missing=rest, adapt_channels=True)
 
 
 def load_coco_weights(model: Any, path: str | os.PathLike[str],
@@ -293,16 +327,5 @@ def load_coco_weights(model: Any, path: str | os.PathLike[str],
     exclude = {exclude} if isinstance(exclude, str) else set(exclude or ())
     head = layers.get("mrcnn_class_logits")
     if head is not None and head.variables["bias"].shape[0] != 81:
-        exclude.update(HEAD_OUTPUT_LAYERS)
+        exclude.update(class_layers(layers))
     return load_weights(model, path, exclude=exclude)
-
-
-def _mismatch_text(mismatch: Mismatch) -> str:
-    name, in_file, in_model = mismatch
-    return f"{name} is {list(in_file)} in the file, {list(in_model)} in the model"
-
-
-def _some(values: Iterable[object], limit: int = 6) -> str:
-    names = [str(value) for value in values]
-    more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return ", ".join(names[:limit]) + more

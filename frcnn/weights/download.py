@@ -4,6 +4,9 @@ They are kept in the folder `weights` of the cache (see `files.cache_folder`), w
 variable FRCNN_CACHE can name. With KERAS_HOME set and FRCNN_CACHE not, they are kept in Keras's own
 folder, `$KERAS_HOME/models`. A complete file in Keras's folder (`~/.keras/models` without
 KERAS_HOME), from Keras or from an earlier version of this package, is used as it is in any case.
+
+The sources publish no SHA-256 sums, Keras publishes MD5 sums. So the SHA-256 sum of the first file
+from each address is recorded in the cache, in `weights.sha256`, and holds from then on.
 """
 
 import contextlib
@@ -14,28 +17,42 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
+from frcnn.compatibility import renamed
 from frcnn.errors import CheckpointError
 from frcnn.files import CACHE_VARIABLE, cache_folder, expanded, replacing
+from frcnn.weights.transfer import Transfer
 
 log = logging.getLogger(__name__)
 
 _KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
 _KERNELS = "weights_tf_dim_ordering_tf_kernels_notop.h5"
-_CHUNK = 1 << 20  # bytes
 _TIMEOUT = 60  # seconds without an answer
 
 
 @dataclass(frozen=True)
 class WeightFile:
-    """A file to download: its URL, its name in the cache, and its MD5 sum or its size in bytes."""
+    """A file to download.
+
+    Attributes:
+        url: where it is.
+        name: its name in the cache.
+        md5: its MD5 sum, in hexadecimal digits, or None.
+        size: in bytes, or None.
+        sha256: its SHA-256 sum; None if the source publishes none. Then that of the first file that
+            comes from there is recorded, and later ones must have the same.
+    """
 
     url: str
     name: str
     md5: str | None = None
     size: int | None = None
+    sha256: str | None = None
+
+    @property
+    def is_checked(self) -> bool:
+        """Whether the source publishes a sum of the file."""
+        return self.sha256 is not None or self.md5 is not None
 
 
 COCO = WeightFile(
@@ -121,6 +138,7 @@ def _cached(source: WeightFile, verbose: int) -> str:
     return fetch(source, path, verbose)
 
 
+@renamed(coco_model_path="path")
 def download_trained_weights(path: str | os.PathLike[str], verbose: int = 0) -> None:
     """Downloads the reference's COCO checkpoint (ResNet-101, 81 classes, 246 MB) to `path`.
 
@@ -133,7 +151,9 @@ def download_trained_weights(path: str | os.PathLike[str], verbose: int = 0) -> 
 
 
 def fetch(source: WeightFile, path: str | os.PathLike[str], verbose: int = 0) -> str:
-    """Downloads a file unless it exists and is complete; a partial one is never left behind.
+    """Downloads a file unless it exists and is complete; a partial one never appears at `path`.
+
+    A download that was interrupted goes on where it ended, see `frcnn.weights.transfer`.
 
     Args:
         source: the file to download.
@@ -154,31 +174,25 @@ def fetch(source: WeightFile, path: str | os.PathLike[str], verbose: int = 0) ->
         log.warning("%s %s; it is downloaded again.", path, complaint)
     log.info("downloading %s", source.url)
     handled = sys.exception()  # of the caller, if this is called while it handles one
+    transfer = Transfer(source.url, source.is_checked, _TIMEOUT)
     try:
-        with replacing(path) as temporary:
-            _download(source.url, temporary, verbose)
-            complaint = _complaint(source, temporary)
+        with transfer, contextlib.closing(_Progress(source.url.rsplit("/", 1)[-1])) as progress:
+            complaint = _complaint(source, transfer.run(progress if verbose else False))
+            if complaint and transfer.resumed:  # the rest was of another version, perhaps
+                complaint = _complaint(source, transfer.restart(progress if verbose else False))
             if complaint:
+                transfer.discard()
                 raise CheckpointError(f"What came from {source.url} {complaint}; try again.")
+            with replacing(path) as temporary:
+                shutil.copyfile(transfer.path, temporary)
     except OSError as error:  # those of requests are OSErrors, too
+        kept = f" {transfer.kept:,} bytes are kept, and the next attempt goes on there." \
+            if transfer.kept else ""
         raise CheckpointError(
-            f"{source.url} cannot be fetched ({_reason(error, handled)}). Without a connection, "
-            f"copy the file to {path} by hand, or start from 'none' or from a file of your own."
-        ) from error
+            f"{source.url} cannot be fetched ({_reason(error, handled)}).{kept} Without a "
+            f"connection, copy the file to {path} by hand, or start from 'none' or from a file of "
+            "your own.") from error
     return str(path)
-
-
-def _download(url: str, target: Path, verbose: int) -> None:
-    # Imported here, since most programs never download anything.
-    from pooch import HTTPDownloader
-
-    if url.startswith("file:"):  # a mirror on disk, which pooch cannot read
-        shutil.copyfile(url2pathname(urlsplit(url).path), target)
-        return
-    with contextlib.closing(_Progress(url.rsplit("/", 1)[-1])) as progress:
-        download = HTTPDownloader(progressbar=progress if verbose else False, chunk_size=_CHUNK,
-                                  timeout=_TIMEOUT)
-        download(url, str(target), None)
 
 
 class _Progress:
@@ -218,12 +232,43 @@ def _reason(error: BaseException, handled: BaseException | None) -> str:
 
 
 def _complaint(source: WeightFile, path: Path) -> str | None:
-    """What is wrong with a file that should be the source's, or None."""
+    """What is wrong with a file that should be the source's, or None.
+
+    The SHA-256 sum of a file whose sum is not known is recorded at first, and compared from then
+    on.
+    """
     from pooch import file_hash
 
     size = path.stat().st_size
     if source.size is not None and size != source.size:
         return f"has {size} bytes instead of {source.size}"
+    found = str(file_hash(str(path), alg="sha256"))
+    if source.sha256 is not None:
+        return None if found == source.sha256 else "has another SHA-256 sum than expected"
     if source.md5 is not None and file_hash(str(path), alg="md5") != source.md5:
         return "has another MD5 sum than expected"
+    first = _first_sum(source.url, found)
+    if first != found:
+        return (f"has the SHA-256 sum {found}, but the first file from there had {first}, as "
+                f"recorded in {_record_path()}; if a new file was published there, delete its line")
     return None
+
+
+def _first_sum(url: str, found: str) -> str:
+    """The SHA-256 sum of the first file from an address; if this is it, its sum is recorded."""
+    try:
+        path = _record_path()
+        lines = path.read_text("utf-8").splitlines() if path.is_file() else []
+        for line in lines:
+            recorded, _, address = line.partition("  ")
+            if address == url:
+                return recorded
+        with replacing(path) as temporary:
+            temporary.write_text("\n".join([*lines, f"{found}  {url}", ""]), "utf-8")
+    except (OSError, ValueError) as error:  # no place, no home, no text
+        log.warning("The SHA-256 sum of %s cannot be recorded: %s", url, error)
+    return found
+
+
+def _record_path() -> Path:
+    return cache_folder() / "weights.sha256"

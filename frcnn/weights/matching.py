@@ -56,6 +56,8 @@ class Match:
         variance: for an adapted gamma, the `FileWeight` of the same layer's moving variance.
         epsilon: for an adapted gamma, the model's epsilon.
         reverse_channels: whether it is an adapted first kernel.
+        spread: for a first kernel, factors `[3, C]` of its input channels in those of the model;
+            see `frcnn.weights.channels`.
     """
 
     weight: FileWeight
@@ -64,17 +66,21 @@ class Match:
     variance: FileWeight | None = None
     epsilon: float | None = None
     reverse_channels: bool = False
+    spread: NDArray[np.float32] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the array."""
-        return self.weight.shape
+        """Shape of the array, adapted to the model."""
+        shape = self.weight.shape
+        return shape if self.spread is None else (*shape[:2], self.spread.shape[1], *shape[3:])
 
     def read(self) -> NDArray[np.float32]:
         """The array, float32, adapted to the model."""
         value = self.weight.read()
         if self.reverse_channels:
             value = value[:, :, ::-1]
+        if self.spread is not None:
+            value = np.einsum("hwcf,cd->hwdf", value, self.spread)
         if self.variance is not None and self.epsilon is not None:
             variance = self.variance.read().astype(np.float64)
             factor = (variance + self.epsilon) / (variance + APPLICATIONS_EPSILON)

@@ -63,6 +63,12 @@ def without_counter(name: str) -> str:
     return _COUNTER.sub("", name)
 
 
+def counter_of(name: str) -> int:
+    """The number of the `_1` that `without_counter` removes; 0 without one."""
+    match = _COUNTER.search(name)
+    return int(match[0][1:]) if match else 0
+
+
 def reference_resnet_name(name: str) -> str | None:
     """The reference's name for a layer of a `keras.applications` ResNet, or None.
 

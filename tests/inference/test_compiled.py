@@ -8,9 +8,12 @@ import pytest
 from model_tools import array, noise, prefer_objects, small_config
 
 from benchmarks.measure import resident
+from frcnn.config import Config
+from frcnn.geometry.anchors import normalized_pyramid_anchors
 from frcnn.inference import compiled
+from frcnn.inference.compiled import CompiledDetector
 from frcnn.model.mask_rcnn import MaskRCNN
-from frcnn.network.graph import Detector
+from frcnn.network.graph import Detector, build_detector
 
 ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
@@ -194,3 +197,21 @@ def test_where_shapes_are_compiled_batches_are_filled_to_few_sizes(free):
 def test_jit_compile_is_checked(free):
     with pytest.raises(ValueError, match="jit_compile is 'yes'; allowed are True, False"):
         free.compile_detection("yes")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends plan no memory")
+def test_eight_images_of_1024_pixels_need_less_than_4_gb():
+    import jax
+
+    config = Config(BACKBONE="resnet50", NUM_CLASSES=8, IMAGE_MIN_DIM=1024, IMAGE_MAX_DIM=1024)
+    model = CompiledDetector(build_detector("inference", config), config).model
+    states = [[variable.value for variable in variables]
+              for variables in (model.trainable_variables, model.non_trainable_variables)]
+    inputs = [jax.ShapeDtypeStruct((8, *x.shape[1:]), x.dtype)
+              for x in model.inputs[:2]]
+    anchors = normalized_pyramid_anchors(config, (1024, 1024))
+    inputs.append(jax.ShapeDtypeStruct((1, *anchors.shape), np.float32))
+    plan = jax.jit(lambda *args: model.stateless_call(*args, training=False)[0]).lower(
+        *states, inputs).compile().memory_analysis()
+    assert plan.temp_size_in_bytes + plan.argument_size_in_bytes < 4 * 2**30

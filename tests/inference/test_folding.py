@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers
-from model_tools import array, set_random_statistics, small_config
+from model_tools import array, prefer_objects, set_random_statistics, small_config
 
 from frcnn.inference.folding import FoldedModel, foldable_pairs
 from frcnn.model.mask_rcnn import MaskRCNN
@@ -98,3 +98,27 @@ def test_changed_weights_are_folded_anew(detector):
         expected = fresh.model.predict_on_batch([molded, metas])[0]
         found = len(after["scores"])
         np.testing.assert_allclose(after["scores"], expected[:found, 5], rtol=1e-5)
+
+
+def quantized(tmp_path, weights):
+    """A detector with these weights whose dense layers were quantized before anything else."""
+    other = MaskRCNN("inference", small_config(), tmp_path, seed=3)
+    other.keras_model.set_weights(weights)
+    other.keras_model.quantize("int8")
+    return other
+
+
+@pytest.mark.filterwarnings("ignore:Layer .* does not have a `quantize`")
+@pytest.mark.skipif(not hasattr(layers.Dense, "quantize"), reason="this Keras cannot quantize")
+def test_a_quantized_model_detects_as_such_also_if_it_had_detected_before(detector, tmp_path):
+    prefer_objects(detector)
+    image = np.random.default_rng(0).integers(0, 255, (128, 128, 3), np.uint8)
+    before = detector.detect([image])[0]
+    fresh = quantized(tmp_path, detector.keras_model.get_weights())
+    detector.keras_model.quantize("int8")
+    found, expected = (model.detect([image])[0] for model in (detector, fresh))
+    assert len(expected["scores"])
+    np.testing.assert_array_equal(found["class_ids"], expected["class_ids"])
+    np.testing.assert_allclose(found["boxes"], expected["boxes"], atol=1e-3)
+    np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-6)
+    assert not np.allclose(before["scores"], found["scores"], atol=1e-4)

@@ -36,6 +36,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path_factory):
+    """The cache's folder: a new one, not the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("FRCNN_CACHE", str(folder))
+    return folder
+
+
 @pytest.fixture
 def server():
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:

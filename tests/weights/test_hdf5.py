@@ -110,6 +110,39 @@ def test_other_kinds_of_file(tmp_path, content):
     assert "not an HDF5 file" in complaint(path)
 
 
+@pytest.mark.parametrize("name", ["history.json", "report.html", "config_mask_rcnn_ury_0001.json",
+                                  "events.out.tfevents.1", "losses.png"])
+def test_the_other_files_of_a_run_are_no_weights(tmp_path, name):
+    (tmp_path / name).write_text("{}")
+    message = complaint(tmp_path / name)
+    assert "is not an HDF5 file" in message and message.endswith("whose name ends in .h5.")
+
+
+@pytest.mark.parametrize("is_hdf5", [True, False])
+def test_the_state_of_a_training_is_no_weights(tmp_path, is_hdf5):
+    """A whole one is HDF5 with other arrays; one that was cut off is not."""
+    path = tmp_path / "training_state_0001_000000.state"
+    path.write_bytes(b"abc" * 100)
+    if is_hdf5:
+        with h5py.File(path, "w") as file:
+            file["weights/0"] = np.zeros((4, 4))
+    message = complaint(path)
+    assert "is the state of a training" in message and "ends in .h5" in message
+
+
+def test_a_path_that_is_a_letter_of_another(tmp_path, monkeypatch):
+    """`find_last()[1]` of the first release, alone and in os.path.join(folder, …)."""
+    monkeypatch.chdir(tmp_path)
+    for path in ("o", "logs/o", str(tmp_path / "logs" / "h")):
+        with pytest.raises(FileNotFoundError, match=r"is one letter: .* drop the \[1\]"), \
+                open_weight_file(path):
+            pass
+    for path in ("ab", "logs/5.h5", "o/ab"):
+        with pytest.raises(FileNotFoundError, match=r"There is no weight file [^ ]*\.$"), \
+                open_weight_file(path):
+            pass
+
+
 def test_keras_archive(tmp_path):
     path = tmp_path / "model.keras"
     path.write_bytes(b"PK\x03\x04" + bytes(100))

@@ -5,9 +5,10 @@ import keras
 import numpy as np
 import pytest
 
+from frcnn.errors import CheckpointError
 from frcnn.network.densenet import densenet_graph
 from frcnn.network.resnet import resnet_graph
-from frcnn.weights.checkpoint import load_imagenet_weights, model_layers
+from frcnn.weights.checkpoint import load_imagenet_weights, load_weights, model_layers
 from frcnn.weights.hdf5 import write_weight_file
 from frcnn.weights.names import reference_resnet_name
 
@@ -40,9 +41,9 @@ def application(name):
     return model
 
 
-def backbone(name):
-    """Our backbone as a model: molded RGB image → C2 to C5."""
-    image = keras.Input((SIDE, SIDE, 3))
+def backbone(name, channels=3):
+    """Our backbone as a model: molded image → C2 to C5."""
+    image = keras.Input((SIDE, SIDE, channels))
     graph = resnet_graph if name.startswith("resnet") else densenet_graph
     return keras.Model(image, graph(image, name, stage5=True, train_bn=False)[1:])
 
@@ -91,6 +92,67 @@ def test_features_equal_those_of_the_model_that_the_file_comes_from(name, tmp_pa
         theirs_at, ours_at = np.asarray(theirs_at), np.asarray(ours_at)
         assert theirs_at.std() > 1e-3
         np.testing.assert_allclose(ours_at, theirs_at, rtol=1e-4, atol=1e-4 * theirs_at.std())
+
+
+def gray_image(seed=3):
+    """A molded gray image `[1, SIDE, SIDE, 1]`, with the same mean pixel in all channels."""
+    rng = np.random.default_rng(seed)
+    return rng.uniform(-115, 140, (1, SIDE, SIDE, 1)).astype(np.float32)
+
+
+def first_kernel(model):
+    layer = model.get_layer("conv1" if "conv1" in model_layers(model) else "conv1_conv")
+    return layer.kernel.numpy()
+
+
+def assert_features_alike(found, expected):
+    for ours, theirs in zip(found, expected):
+        ours, theirs = np.asarray(ours), np.asarray(theirs)
+        assert theirs.std() > 1e-3
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3 * theirs.std())
+
+
+@pytest.mark.parametrize("name", ["resnet50", "densenet121"])
+def test_a_network_for_gray_computes_what_that_for_colors_does_of_gray(name, tmp_path):
+    theirs, colors, gray = application(name), backbone(name), backbone(name, 1)
+    keras_2_file(theirs, tmp_path / "notop.h5", with_slashes)
+    assert load_imagenet_weights(colors, tmp_path / "notop.h5").adapted == ""
+    report = load_imagenet_weights(gray, tmp_path / "notop.h5")
+    assert report.ignored == report.missing == report.mismatched == []
+    layer = "conv1" if name == "resnet50" else "conv1_conv"
+    assert str(report).endswith(f"; the first kernel, {layer}, is summed over red, green and blue "
+                                "for images of one channel")
+    image = gray_image()
+    assert_features_alike(gray(image), colors(np.repeat(image, 3, axis=-1)))
+
+
+@pytest.mark.parametrize("name", ["resnet50", "densenet121"])
+def test_kernels_are_repeated_for_more_channels(name, tmp_path):
+    """As timm does: channels 0, 1, 2, 0, … of the kernel, scaled by 3/n."""
+    theirs, colors = application(name), backbone(name)
+    keras_2_file(theirs, tmp_path / "notop.h5", with_slashes)
+    load_imagenet_weights(colors, tmp_path / "notop.h5")
+    kernel, std_dev = first_kernel(colors), np.float32([58.395, 57.12, 57.375])
+    if name == "densenet121":  # in units of the pixels, as the network sees these
+        kernel = kernel * (std_dev.mean() / std_dev)[:, None]
+    for count in (2, 4, 5, 6):
+        model = backbone(name, count)
+        report = load_imagenet_weights(model, tmp_path / "notop.h5")
+        assert f"repeated for images of {count} channels and scaled by 3/{count}" in str(report)
+        expected = np.stack([kernel[:, :, channel % 3] * 3 / count for channel in range(count)], 2)
+        np.testing.assert_allclose(first_kernel(model), expected, rtol=1e-5, atol=1e-7)
+    # Of six channels, each color twice: the same as in three.
+    image = np.random.default_rng(4).uniform(-115, 140, (1, SIDE, SIDE, 3)).astype(np.float32)
+    assert_features_alike(model(np.concatenate([image, image], axis=-1)), colors(image))
+
+
+def test_a_detector_of_three_channels_is_not_adapted(resnets, tmp_path):
+    """Only ImageNet's weights are: in a detector, another number of channels is a mistake."""
+    theirs, _ = resnets
+    keras_2_file(theirs, tmp_path / "notop.h5")
+    with pytest.raises(CheckpointError, match=r"conv1/kernel is \[7, 7, 3, 64\] in the file, "
+                                              r"\[7, 7, 1, 64\] in the model"):
+        load_weights(backbone("resnet50", 1), tmp_path / "notop.h5")
 
 
 @pytest.fixture(scope="module")
