@@ -1,27 +1,37 @@
 """Run folders, checkpoint names, epochs, and the JSON beside a checkpoint.
 
 A run's folder is `<model_dir>/<name><yyyymmddThhmm>`, its checkpoints are
-`mask_rcnn_<name>_<epoch:04d>.h5`, both as in the reference, so that each finds the other's.
+`mask_rcnn_<name>_<epoch:04d>.h5`, both as in the reference, so that each finds the other's. A copy
+of the checkpoint with the highest AP is `best_mask_rcnn_<name>.h5`, which the reference's
+`find_last` does not take for the newest; its JSON has the epoch. Older versions called it
+`mask_rcnn_<name>_best.h5`. The JSON beside a checkpoint has the name `config_` and that of the
+checkpoint, see `metadata_path`.
 """
 
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from frcnn.best import BestCheckpoint, best_path, load_best, save_best
 from frcnn.config import Config
-from frcnn.errors import CheckpointError
-from frcnn.files import write_json
+from frcnn.errors import CheckpointError, ConfigError
+from frcnn.files import read_json, write_json
+from frcnn.newest import MINUTE, RUN_FOLDER, end_of_line, metadata_path, newest_run
 
 PathLike: TypeAlias = str | os.PathLike[str]
 
-_RUN_FOLDER = re.compile(r"(?P<name>.+?)\d{8}T\d{4}")
-_MINUTE = "%Y%m%dT%H%M"
+__all__ = ["BestCheckpoint", "Metadata", "best_path", "checkpoint_path", "checkpoints_in",
+           "claim_folder", "epoch_of", "epochs_done", "find_best", "find_last", "goes_on",
+           "is_best", "is_run_folder", "last_checkpoint", "load_best", "load_metadata",
+           "metadata_path", "run_folder", "save_best", "save_metadata"]
+
 _CHECKPOINT = re.compile(r"mask_rcnn_(?:.*\D)?(?P<epoch>\d{4,})\.h5")
+_BEST = re.compile(r"best_mask_rcnn_.+\.h5|mask_rcnn_.+_best\.h5")  # the second: older versions
 
 
 def _parts(path: PathLike) -> list[str]:
@@ -44,15 +54,33 @@ def checkpoint_path(log_dir: PathLike, name: str, epoch: int) -> str:
     return os.path.join(log_dir, f"mask_rcnn_{name.lower()}_{epoch:04d}.h5")
 
 
+def is_best(path: PathLike) -> bool:
+    """Whether a file's name is that of a best checkpoint."""
+    return any(_BEST.fullmatch(part) for part in _parts(path)[-1:])
+
+
+def epochs_done(path: PathLike) -> int:
+    """How many epochs a checkpoint has had, by its name or, if it `is_best`, its JSON; else 0."""
+    if is_best(path):
+        best = load_best(path)
+        return best.epoch if best else 0
+    return epoch_of(path)
+
+
 def is_run_folder(folder: PathLike, name: str) -> bool:
     """Whether the last part of a folder's path is that of a run of `name`."""
     parts = _parts(folder)
-    match = _RUN_FOLDER.fullmatch(parts[-1]) if parts else None
+    match = RUN_FOLDER.fullmatch(parts[-1]) if parts else None
     return match is not None and match["name"].lower() == name.lower()
 
 
 def find_last(model_dir: PathLike, name: str | None = None) -> str:
-    """The newest run's last checkpoint; runs without a checkpoint are ignored.
+    """The last checkpoint of the run that was trained last; runs without one are ignored.
+
+    "Last" is by time, that of states included: a run that has been continued is newer than one that
+    began after it, and where a run went back to an earlier epoch, the checkpoints that it abandoned
+    do not count, once there is a state or a checkpoint of the new line. Files of older versions do
+    not say the time; then it is that at which the run began.
 
     Args:
         model_dir: the folder of all runs.
@@ -64,32 +92,37 @@ def find_last(model_dir: PathLike, name: str | None = None) -> str:
     Raises:
         FileNotFoundError: no run, or none with a checkpoint.
     """
-    if not os.path.isdir(model_dir):
+    folder, files = newest_run(model_dir, name, epoch_of, _CHECKPOINT)
+    return os.path.join(folder, end_of_line(folder, {entry: epoch_of(entry) for entry in files}))
+
+
+def last_checkpoint(folder: PathLike) -> str | None:
+    """The path of the checkpoint that a run wrote last, see `end_of_line`; None without any."""
+    files = checkpoints_in(folder)
+    return os.path.join(folder, end_of_line(folder, files)) if files else None
+
+
+def checkpoints_in(folder: PathLike) -> dict[str, int]:
+    """The epochs of the checkpoints in a run's folder, by the files' names."""
+    return {entry: epoch_of(entry) for entry in os.listdir(folder) if _CHECKPOINT.fullmatch(entry)}
+
+
+def find_best(model_dir: PathLike, name: str | None = None) -> str:
+    """The best checkpoint of the newest run, `best_mask_rcnn_<name>.h5`.
+
+    Args: as of `find_last`.
+
+    Raises:
+        FileNotFoundError: no run with a checkpoint, or the newest one has no best checkpoint, since
+            it has not been evaluated while training.
+    """
+    folder, files = newest_run(model_dir, name, epoch_of, _CHECKPOINT, _BEST)
+    best = [entry for entry in files if is_best(entry)]
+    if not best:
         raise FileNotFoundError(
-            f"There is no folder {model_dir}, so no last checkpoint; name a weight file instead."
-        )
-    runs = {entry: match["name"].lower() for entry in os.listdir(model_dir)
-            if (match := _RUN_FOLDER.fullmatch(entry))
-            and os.path.isdir(os.path.join(model_dir, entry))}
-    of_name = [run for run in runs if name is None or runs[run] == name.lower()]
-    # by the date alone, since names differ
-    for run in sorted(of_name, key=lambda entry: entry[-len("yyyymmddThhmm"):], reverse=True):
-        folder = os.path.join(model_dir, run)
-        files = [entry for entry in os.listdir(folder) if _CHECKPOINT.fullmatch(entry)]
-        if files:
-            return os.path.join(folder, max(files, key=lambda entry: (epoch_of(entry), entry)))
-    raise FileNotFoundError(f"{model_dir} has {_what_there_is(runs, of_name, name)}; name a "
-                            "weight file instead.")
-
-
-def _what_there_is(runs: Mapping[str, str], of_name: Sequence[str], name: str | None) -> str:
-    """Why there is no last checkpoint, for the error message."""
-    whose = "" if name is None else f" of {name!r}"
-    if of_name:
-        return f"{len(of_name)} run folders{whose}, none with a checkpoint"
-    others = ", ".join(repr(other) for other in sorted(set(runs.values())))
-    return (f"no run folder{whose}, as {(name or 'ury').lower()}20180101T0000"
-            + (f", only those of {others}" if others else ""))
+            f"The newest run, {folder}, has no best checkpoint: it has not been evaluated while "
+            "training (--evaluate-every). Take its last checkpoint, or name a weight file.")
+    return os.path.join(folder, min(best))  # today's name before that of older versions
 
 
 def goes_on(weights_path: PathLike | None, name: str) -> bool:
@@ -118,7 +151,7 @@ def run_folder(model_dir: PathLike, name: str, weights_path: PathLike | None = N
         parent = os.path.dirname(os.fspath(weights_path))
         return (parent if os.path.isdir(parent)
                 else os.path.join(model_dir, _parts(weights_path)[-2]))
-    folder = os.path.join(model_dir, f"{name.lower()}{now or datetime.now():{_MINUTE}}")
+    folder = os.path.join(model_dir, f"{name.lower()}{now or datetime.now():{MINUTE}}")
     while os.path.exists(folder):
         folder = _a_minute_later(folder)
     return folder
@@ -136,7 +169,7 @@ def claim_folder(folder: str) -> str:
     Returns:
         The path of the folder made.
     """
-    if not _RUN_FOLDER.fullmatch(os.path.basename(folder)):
+    if not RUN_FOLDER.fullmatch(os.path.basename(folder)):
         os.makedirs(folder, exist_ok=True)
         return folder
     os.makedirs(os.path.dirname(folder) or ".", exist_ok=True)
@@ -150,8 +183,8 @@ def claim_folder(folder: str) -> str:
 
 def _a_minute_later(folder: str) -> str:
     length = len("yyyymmddThhmm")
-    minute = datetime.strptime(folder[-length:], _MINUTE) + timedelta(minutes=1)
-    return folder[:-length] + format(minute, _MINUTE)
+    minute = datetime.strptime(folder[-length:], MINUTE) + timedelta(minutes=1)
+    return folder[:-length] + format(minute, MINUTE)
 
 
 # --- the JSON beside a checkpoint -----------------------------------------------------------
@@ -167,21 +200,31 @@ class Metadata:
         source_class_ids: the data set's own category id of each class, None for the background;
             empty if unknown.
         extra: all other entries.
+        path: of the file, for messages.
     """
 
     config_json: str
     class_names: list[str]
     source_class_ids: list[Any] = field(default_factory=list)
     extra: dict[str, Any] = field(default_factory=dict)
+    path: str = ""
 
-    def config(self, config_class: type[Config] = Config) -> Config:
-        """The settings as a `Config`. Raises ConfigError if a value is not allowed."""
-        return config_class.from_json(self.config_json)
+    def config(self, config_class: type[Config] = Config,
+               allow_custom: bool | Collection[str] = False) -> Config:
+        """The settings as a `Config`.
 
+        Args:
+            config_class: Config or a subclass.
+            allow_custom: whether functions that the file names may be imported, or which; see
+                `Config.from_json`.
 
-def metadata_path(path: PathLike) -> Path:
-    """The JSON file's path for a checkpoint's."""
-    return Path(path).with_suffix(".json")
+        Raises:
+            ConfigError: a value is not allowed, or a function may not be imported.
+        """
+        try:
+            return config_class.from_json(self.config_json, allow_custom)
+        except ConfigError as error:
+            raise ConfigError(f"{self.path}: {error}" if self.path else str(error)) from error
 
 
 def save_metadata(path: PathLike, config: Config, class_names: Sequence[str],
@@ -225,7 +268,7 @@ def load_metadata(path: PathLike) -> Metadata:
     """
     target = metadata_path(path)
     try:
-        data = json.loads(target.read_text("utf-8"))
+        data = read_json(target)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"There is no {target} with the configuration and class names of {path}; put it "
@@ -235,7 +278,8 @@ def load_metadata(path: PathLike) -> Metadata:
         raise CheckpointError(f"{target} cannot be read as JSON: {error}.") from error
     _check_metadata(data, target)
     config_json = json.dumps(data.pop("config"))
-    return Metadata(config_json, data.pop("class_names"), data.pop("source_class_ids", []), data)
+    return Metadata(config_json, data.pop("class_names"), data.pop("source_class_ids", []), data,
+                    os.fspath(target))
 
 
 def _check_metadata(data: Any, target: Path) -> None:
@@ -244,7 +288,8 @@ def _check_metadata(data: Any, target: Path) -> None:
     names, ids = data.get("class_names"), data.get("source_class_ids", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise CheckpointError(f"{target}: 'class_names' is not a list of names.")
-    if not isinstance(ids, list) or len(ids) not in (0, len(names)):
+    if not isinstance(ids, list) or len(ids) not in (0, len(names)) \
+            or any(isinstance(each, (list, dict)) for each in ids):
         raise CheckpointError(
             f"{target}: 'source_class_ids' does not fit the {len(names)} class names."
         )

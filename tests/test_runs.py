@@ -10,16 +10,24 @@ import pytest
 
 from frcnn.config import Config
 from frcnn.errors import CheckpointError, ConfigError
+from frcnn.newest import saved_time
 from frcnn.runs import (
+    best_path,
     checkpoint_path,
     claim_folder,
     epoch_of,
+    epochs_done,
+    find_best,
     find_last,
     goes_on,
+    is_best,
     is_run_folder,
+    last_checkpoint,
+    load_best,
     load_metadata,
     metadata_path,
     run_folder,
+    save_best,
     save_metadata,
 )
 
@@ -116,6 +124,168 @@ def test_find_last_without_anything_says_so(tmp_path):
         find_last(tmp_path, "ury")
 
 
+# --- the best checkpoint --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("path", "is_one"), [
+    ("logs/ury20180101T0000/mask_rcnn_ury_best.h5", True), (r"C:\logs\mask_rcnn_ury_best.h5", True),
+    ("logs/best_mask_rcnn_ury.h5", True), ("best_mask_rcnn_ury_0003.h5", True),
+    ("config_best_mask_rcnn_ury.json", False), (".best_mask_rcnn_ury.h5.77.tmp", False),
+    ("best_mask_rcnn_.h5", False), ("mask_rcnn_ury_0003_best.h5", True),
+    ("mask_rcnn_best_0003.h5", False),
+    ("mask_rcnn_ury_best.json", False), ("mask_rcnn_ury_best.h5/other.h5", False),
+    (".mask_rcnn_ury_best.h5.77.tmp", False), ("mask_rcnn__best_0001.h5", False), ("", False),
+])  # fmt: skip
+def test_the_best_checkpoint_is_told_by_its_name(path, is_one):
+    assert is_best(path) is is_one
+    assert not is_best(checkpoint_path("logs", "best", 3)) and is_best(best_path("logs", "BEST"))
+    if is_one:
+        assert epoch_of(path) == epochs_done(path) == 0  # there is no JSON beside it
+
+
+def test_the_best_checkpoint_is_a_copy_with_its_figures(tmp_path, config):
+    source, best = checkpoint_path(tmp_path, "ury", 3), best_path(tmp_path, "URY")
+    (tmp_path / "mask_rcnn_ury_0003.h5").write_bytes(b"weights")
+    save_metadata(source, config, ["BG", "eryth", "leuko"], [None, 5, 9])
+    saved = save_best(source, best, 3, {"val_AP": np.float32(0.5), "val_AP50": 0.75})
+    assert (saved.path, saved.epoch, saved.ap) == (best, 3, 0.5) and load_best(best) == saved
+    assert epochs_done(best) == epochs_done(source) == 3
+    with open(best, "rb") as file:
+        assert file.read() == b"weights"
+    assert load_metadata(best).config_json == load_metadata(source).config_json
+    assert load_metadata(best).source_class_ids == [None, 5, 9]
+    os.remove(best)
+    assert load_best(best) is None and epochs_done(best) == 0
+
+
+def test_a_best_checkpoint_that_cannot_be_copied_is_named(tmp_path, config):
+    with pytest.raises(CheckpointError, match=r"best_mask_rcnn_ury\.h5 cannot be written"):
+        save_best(checkpoint_path(tmp_path, "ury", 3), best_path(tmp_path, "ury"), 3,
+                  {"val_AP": 0.5})
+    assert os.listdir(tmp_path) == []
+
+
+def test_find_best_takes_the_newest_run(tmp_path):
+    make(tmp_path / "ury20180101T0000", "mask_rcnn_ury_0050.h5", "mask_rcnn_ury_best.h5")
+    newest = make(tmp_path / "ury20190101T0000", "mask_rcnn_ury_0002.h5", "mask_rcnn_ury_best.h5",
+                  "config_mask_rcnn_ury_best.json")
+    make(tmp_path / "ury20200101T0000", "plan.json")  # nothing was trained
+    best = str(newest / "mask_rcnn_ury_best.h5")
+    assert find_best(tmp_path, "ury") == find_best(tmp_path) == best
+    # which never is the newest
+    assert find_last(tmp_path, "ury") == str(newest / "mask_rcnn_ury_0002.h5")
+    (newest / "mask_rcnn_ury_0002.h5").unlink()  # only the best one was kept
+    assert find_best(tmp_path, "ury") == best
+    assert find_last(tmp_path, "ury").endswith("ury20180101T0000/mask_rcnn_ury_0050.h5")
+
+
+def references_find_last(folder):
+    """What the reference's `find_last` takes of a run's folder."""
+    return sorted(filter(lambda name: name.startswith("mask_rcnn"), os.listdir(folder)))[-1]
+
+
+@pytest.mark.parametrize("name", ["ury", "URY", "best", "x_best", "0", "zz"])
+def test_the_reference_finds_the_newest_checkpoint(tmp_path, config, name):
+    """Of all files that a training writes, the last by name that begin with mask_rcnn."""
+    for epoch in (1, 2, 10):
+        path = checkpoint_path(tmp_path, name, epoch)
+        (tmp_path / os.path.basename(path)).write_bytes(b"weights")
+        save_metadata(path, config, ["BG", "eryth", "leuko"])
+        save_best(path, best_path(tmp_path, name), epoch, {"val_AP": epoch / 10})
+        make(tmp_path, "history.json", "report.html", f"training_state_{epoch:04d}_000000.state")
+        assert references_find_last(tmp_path) == os.path.basename(path)
+    found = sorted(entry for entry in os.listdir(tmp_path) if is_best(entry))
+    assert found == [f"best_mask_rcnn_{name.lower()}.h5"]
+    assert (tmp_path / f"config_best_mask_rcnn_{name.lower()}.json").is_file()
+
+
+def test_a_run_of_an_older_version_keeps_its_best_checkpoint(tmp_path, config):
+    folder = make(tmp_path / "ury20180101T0000", "mask_rcnn_ury_0001.h5")
+    old, path = folder / "mask_rcnn_ury_best.h5", checkpoint_path(folder, "ury", 1)
+    save_metadata(path, config, ["BG", "eryth", "leuko"])
+    save_best(path, old, 1, {"val_AP": 0.5})
+    assert best_path(folder, "URY") == str(old) and load_best(best_path(folder, "ury")).ap == 0.5
+    assert find_best(tmp_path, "ury") == str(old)
+    save_best(path, best_path(folder, "ury"), 1, {"val_AP": 0.75})
+    assert [entry for entry in os.listdir(folder) if is_best(entry)] == [old.name]
+    new = make(folder, "best_mask_rcnn_ury.h5") / "best_mask_rcnn_ury.h5"  # by hand
+    assert find_best(tmp_path) == best_path(folder, "ury") == str(new)
+
+
+def test_find_best_takes_no_older_run_instead(tmp_path):
+    make(tmp_path / "ury20180101T0000", "mask_rcnn_ury_0050.h5", "mask_rcnn_ury_best.h5")
+    make(tmp_path / "ury20190101T0000", "mask_rcnn_ury_0002.h5")
+    with pytest.raises(FileNotFoundError, match=r"ury20190101T0000, has no best checkpoint"):
+        find_best(tmp_path, "ury")
+    with pytest.raises(FileNotFoundError, match="no run folder of 'cells'"):
+        find_best(tmp_path, "cells")
+    with pytest.raises(FileNotFoundError, match=r"no folder .*absent"):
+        find_best(tmp_path / "absent")
+
+
+def write(folder, epoch, saved=None):
+    """A checkpoint that is empty, with a JSON that says when it was saved."""
+    (folder / f"mask_rcnn_ury_{epoch:04d}.h5").touch()
+    data = {} if saved is None else {"saved": saved}
+    (folder / f"config_mask_rcnn_ury_{epoch:04d}.json").write_text(json.dumps(data))
+
+
+def history(folder, last):
+    (folder / "history.json").write_text(json.dumps({"epoch": list(range(1, last + 1))}))
+
+
+def test_the_last_checkpoint_is_of_the_newest_line(tmp_path):
+    """Four epochs, then back to the second, and on to the third."""
+    folder = make(tmp_path / "ury20180101T0000")
+    for epoch, minute in ((1, 1), (2, 2), (4, 4), (3, 9)):
+        write(folder, epoch, f"2018-01-01T00:0{minute}:00+00:00")
+    assert find_last(tmp_path, "ury") == str(folder / "mask_rcnn_ury_0003.h5")  # by the times
+    history(folder, 3)
+    assert find_last(tmp_path, "ury") == last_checkpoint(folder) \
+        == str(folder / "mask_rcnn_ury_0003.h5")
+    # A checkpoint that was written just before a crash, which the history does not have yet.
+    write(folder, 4, "2018-01-01T00:10:00+00:00")
+    assert epoch_of(find_last(tmp_path)) == 4
+
+
+def test_files_without_times_go_by_the_history(tmp_path):
+    folder = make(tmp_path / "ury20180101T0000")
+    for epoch in (1, 2, 3, 4):
+        write(folder, epoch)
+    history(folder, 3)
+    os.utime(folder / "mask_rcnn_ury_0001.h5")  # as copying does; it means nothing
+    assert epoch_of(find_last(tmp_path)) == 3
+    history(folder, 9)  # whose checkpoint is not there
+    assert epoch_of(find_last(tmp_path)) == 4
+    for content in ("{", "[]", '{"epoch": []}', '{"epoch": [null]}', '{"epoch": 7}', "[" * 100000):
+        (folder / "history.json").write_text(content)
+        assert epoch_of(find_last(tmp_path)) == 4
+    for content in ("[", "[]", '{"saved": 7}', '{"saved": "yesterday"}', '{"saved": "0001-01-01"}'):
+        (folder / "config_mask_rcnn_ury_0002.json").write_text(content)
+        assert epoch_of(find_last(tmp_path)) == 4
+
+
+def test_a_run_that_was_continued_is_newer_than_one_that_began_after_it(tmp_path):
+    first, second = make(tmp_path / "ury20180101T0000"), make(tmp_path / "ury20180102T0000")
+    write(first, 7, "2018-01-01T01:00:00+00:00")
+    write(second, 2, "2018-01-02T01:00:00+00:00")
+    assert find_last(tmp_path) == str(second / "mask_rcnn_ury_0002.h5")
+    write(first, 8, "2018-01-03T01:00:00+00:00")
+    assert find_last(tmp_path) == str(first / "mask_rcnn_ury_0008.h5")
+    write(make(tmp_path / "ury20180104T0000"), 1)  # of an older version: since its beginning
+    assert find_last(tmp_path).endswith("ury20180104T0000/mask_rcnn_ury_0001.h5")
+    write(make(tmp_path / "ury99999999T9999"), 1)  # no date
+    assert find_last(tmp_path).endswith("ury20180104T0000/mask_rcnn_ury_0001.h5")
+
+
+def test_runs_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    folder = make(tmp_path / "logs" / "ury20180101T0000", "mask_rcnn_ury_0001.h5")
+    assert find_last("~/logs") == str(folder / "mask_rcnn_ury_0001.h5")
+    assert metadata_path("~/logs/a.h5") == tmp_path / "logs" / "config_a.json"
+
+
 # --- where a run goes on --------------------------------------------------------------------
 
 
@@ -179,7 +349,7 @@ def config():
 def test_metadata_come_back_as_they_were(tmp_path, config):
     path = tmp_path / "run" / "mask_rcnn_ury_0003.h5"
     save_metadata(path, config, ["BG", "eryth", "Größe"], [None, np.int64(5), 9], epoch=np.int32(3))
-    assert os.listdir(path.parent) == ["mask_rcnn_ury_0003.json"]
+    assert os.listdir(path.parent) == ["config_mask_rcnn_ury_0003.json"]
     for given in (path, str(path), metadata_path(path)):
         found = load_metadata(given)
         assert found.class_names == ["BG", "eryth", "Größe"]
@@ -197,6 +367,30 @@ def test_metadata_of_an_older_version_keep_their_meaning(tmp_path, config):
     metadata_path(path).write_text(json.dumps(data), "utf-8")
     found = load_metadata(path)
     assert found.source_class_ids == [] and found.config().BACKBONE == "densenet121"
+
+
+def test_metadata_under_the_old_name_are_read_and_replaced(tmp_path, config):
+    path = tmp_path / "mask_rcnn_ury_0003.h5"
+    save_metadata(path, config, ["BG", "a", "b"], saved="2018-01-01T00:00:00+00:00")
+    old = metadata_path(path).rename(tmp_path / "mask_rcnn_ury_0003.json")
+    for given in (path, old):
+        assert metadata_path(given) == old
+        assert load_metadata(given).class_names == ["BG", "a", "b"]
+    assert saved_time(path).year == 2018
+    save_metadata(path, config, ["BG", "c", "d"])  # no second file that could say otherwise
+    assert os.listdir(tmp_path) == [old.name]
+    assert load_metadata(path).class_names == ["BG", "c", "d"]
+
+
+def test_the_file_that_the_reference_takes_for_the_newest_has_weights(tmp_path, config):
+    """Its rule: of the files of the newest folder that begin with mask_rcnn, the last by name."""
+    for epoch in (1, 2):
+        path = tmp_path / f"mask_rcnn_ury_{epoch:04d}.h5"
+        path.touch()
+        save_metadata(path, config, ["BG", "a", "b"])
+    files = sorted(os.listdir(tmp_path))
+    assert [name for name in files if name.startswith("mask_rcnn")][-1] == path.name
+    assert files[-1] == [name for name in files if "mask_rcnn" in name][-1] == path.name
 
 
 def test_absent_metadata_are_named(tmp_path):

@@ -5,6 +5,8 @@ import re
 
 import keras
 
+from frcnn.errors import ArgumentError
+
 log = logging.getLogger(__name__)
 
 _HEADS = r"mrcnn_.*|rpn_.*|fpn_.*"
@@ -46,12 +48,12 @@ def matching_layers(model: keras.Model, pattern: str) -> list[keras.layers.Layer
     try:
         expression = re.compile(pattern)
     except re.error as error:
-        raise ValueError(f"layers is {pattern!r}, which is neither heads, 3+, 4+, 5+, all nor a "
-                         f"regular expression ({error}).") from error
+        raise ArgumentError(f"layers is {pattern!r}, which is neither heads, 3+, 4+, 5+, all nor a "
+                            f"regular expression ({error}).") from error
     matching = [layer for layer in layers_with_weights(model) if expression.fullmatch(layer.name)]
     if not matching:
-        raise ValueError(f"layers is {pattern!r}, which matches no layer that has weights; use "
-                         "heads, 3+, 4+, 5+, all, or a regular expression of layer names.")
+        raise ArgumentError(f"layers is {pattern!r}, which matches no layer that has weights; use "
+                            "heads, 3+, 4+, 5+, all, or a regular expression of layer names.")
     return matching
 
 

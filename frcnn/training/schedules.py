@@ -58,6 +58,7 @@ class WarmupSchedule(keras.optimizers.schedules.LearningRateSchedule):
 
 def scheduled(
     learning_rate: LearningRate, schedule: str, steps: int, *, start: int, epoch: int, epochs: int,
+    counts_on: bool = False,
 ) -> LearningRate:
     """The learning rate for the optimizer of a run.
 
@@ -68,6 +69,8 @@ def scheduled(
         start: the epoch at which the schedule began.
         epoch: the epoch at which the run begins.
         epochs: the epoch at which the schedule ends.
+        counts_on: whether the optimizer's count of steps is that since `start`, as in a run whose
+            state is restored; else it begins at 0.
 
     Returns:
         `learning_rate` itself for "constant" or a Keras schedule, else a `WarmupSchedule`.
@@ -75,4 +78,4 @@ def scheduled(
     if schedule == "constant" or not isinstance(learning_rate, Real):
         return learning_rate
     return WarmupSchedule(float(learning_rate), steps * (epochs - start), schedule,
-                          first_step=steps * (epoch - start))
+                          first_step=0 if counts_on else steps * (epoch - start))

@@ -1,29 +1,31 @@
-"""Training of a detector: the check of its arguments, its optimizer, batches and loop."""
+"""Training of a detector: the check of its arguments, its optimizer and its batches."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from numbers import Real
 from typing import Any
 
 import keras
 
-from frcnn import runs
 from frcnn.config import Config
+from frcnn.data.agreement import check_same_classes
 from frcnn.data.dataset import Dataset
 from frcnn.data.loader import DetectionSequence
-from frcnn.errors import DetectionOnlyError
+from frcnn.errors import ArgumentError, DetectionOnlyError
+from frcnn.network.ops import check_backend, check_strategy
+from frcnn.network.precision import dtype_policy
 from frcnn.startup import FROZEN_WEIGHTS, is_detection_only
-from frcnn.training.callbacks import (
-    History,
-    PrintEpoch,
-    SaveCheckpoint,
-    StopWhenDiverged,
-    WriteHistory,
-    tensorboard,
-)
+from frcnn.training import agreement, job
 from frcnn.training.layer_selection import layer_pattern, matching_layers
-from frcnn.training.optimizer import DecayingSGD
+from frcnn.training.optimizer import make_optimizer
 from frcnn.training.schedules import SCHEDULES, LearningRate
+from frcnn.training.state import DATA, TrainingState, digest
+
+VALIDATION_SEED = 0  # of the sampled anchors, where no seed is given
+
+
+FROZEN_OVER_RANDOM = (
+    "BatchNorm is frozen (TRAIN_BN=False) over random weights: its stored statistics do not fit "
+    "them, so the network can hardly learn. Load weights first, or set TRAIN_BN=True.")
 
 
 def check_allowed() -> None:
@@ -52,15 +54,15 @@ def check_arguments(
         ValueError: an argument has a value that is not allowed. The message names both.
     """
     if schedule not in SCHEDULES:
-        raise ValueError(f"schedule is {schedule!r}; allowed are {', '.join(SCHEDULES)}.")
+        raise ArgumentError(f"schedule is {schedule!r}; allowed are {', '.join(SCHEDULES)}.")
     if isinstance(learning_rate, Real) and not float(learning_rate) > 0:
-        raise ValueError(f"learning_rate is {learning_rate}; it must be above 0.")
+        raise ArgumentError(f"learning_rate is {learning_rate}; it must be above 0.")
     if epochs <= first_epoch:
-        raise ValueError(f"epochs is {epochs}, the running total, but the model has already "
-                         f"trained {first_epoch}; ask for more.")
+        raise ArgumentError(f"epochs is {epochs}, the running total, but the model has already "
+                            f"trained {first_epoch}; ask for more.")
     if schedule_start is not None and not 0 <= schedule_start <= first_epoch:
-        raise ValueError(f"schedule_start is {schedule_start}; it must be from 0 to the epochs "
-                         f"done, {first_epoch}.")
+        raise ArgumentError(f"schedule_start is {schedule_start}; it must be from 0 to the epochs "
+                            f"done, {first_epoch}.")
     matching_layers(model, layer_pattern(layers))
 
 
@@ -68,7 +70,7 @@ def compile_detector(
     model: keras.Model, config: Config, learning_rate: LearningRate,
     momentum: float | None = None, jit_compile: bool | str = "auto",
 ) -> None:
-    """Compiles a model with SGD with momentum, gradients clipped by their global norm.
+    """Compiles a model with the configured optimizer, gradients clipped by their global norm.
 
     The optimizer is built for the layers that are trainable now; select these first, or compile
     again afterwards.
@@ -82,13 +84,14 @@ def compile_detector(
 
     Raises:
         DetectionOnlyError: see `check_allowed`.
+        BackendError: the model is under a TensorFlow distribution strategy.
     """
     check_allowed()
-    optimizer = DecayingSGD(
-        learning_rate, momentum=config.LEARNING_MOMENTUM if momentum is None else momentum,
-        clip_norm=config.GRADIENT_CLIP_NORM, decay=config.WEIGHT_DECAY)
+    check_backend()
+    check_strategy(model)
+    optimizer = make_optimizer(config, learning_rate, momentum)
     if config.PRECISION == "mixed_float16":
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     # Allocated during the first step, the momentum would be placed between tensors that the step
     # frees; built before, it lowers the peak memory of a step by a twentieth.
     optimizer.build(model.trainable_variables)
@@ -97,106 +100,88 @@ def compile_detector(
 
 def make_sequences(
     config: Config, train_dataset: Dataset, val_dataset: Dataset | None, *, first_epoch: int = 0,
-    augmentation: Any = None, no_augmentation_sources: Iterable[str] | None = None,
-    seed: int | None = None, workers: int = 2,
+    first_step: int = 0, augmentation: Any = None,
+    no_augmentation_sources: Iterable[str] | None = None,
+    seed: int | None = None, drawn_seed: int | None = None, workers: int = 2,
 ) -> tuple[DetectionSequence, DetectionSequence | None]:
     """The batches for training and validation.
+
+    Validation has the same images and the same sampled anchors in each epoch, also in a resumed run
+    of the same seed or without one, so that its figures can be compared.
 
     Args:
         config: Config.
         train_dataset: a prepared Dataset.
         val_dataset: a prepared Dataset, or None.
         first_epoch: epochs that are done already.
+        first_step: steps of the next one that are done already.
         augmentation, no_augmentation_sources, seed, workers: see `MaskRCNN.train`.
+        drawn_seed: for a run without a seed that continues: the one that it has drawn.
 
     Returns:
         Two `DetectionSequence`s; the second is None without a `val_dataset`.
 
     Raises:
-        DatasetError, ConfigError: as `DetectionSequence`.
+        DatasetError, ConfigError: as `DetectionSequence`; or the data sets have other classes.
     """
+    here, seed = job.current(), agreement.same_seed(seed, config)
+    here.check_batch(config.IMAGES_PER_GPU, config.GPU_COUNT)
     random_rois = 0 if config.USE_RPN_ROIS else config.POST_NMS_ROIS_TRAINING
     batches = DetectionSequence(
         train_dataset, config, augmentation=augmentation,
-        no_augmentation_sources=no_augmentation_sources, seed=seed, random_rois=random_rois,
-        steps=config.STEPS_PER_EPOCH, initial_epoch=first_epoch, workers=workers)
+        no_augmentation_sources=no_augmentation_sources,
+        seed=drawn_seed if seed is None else seed, random_rois=random_rois,
+        steps=config.STEPS_PER_EPOCH, initial_epoch=first_epoch, initial_step=first_step,
+        workers=workers, recipes=True, part=here.part)
     if val_dataset is None:
         return batches, None
+    check_same_classes(train_dataset.class_names, val_dataset, "The training data set",
+                       "Both must have the same classes in the same order; prepare(class_map) of "
+                       "the validation data set can rename them.")
     return batches, DetectionSequence(
-        val_dataset, config, shuffle=False, seed=seed, random_rois=random_rois,
-        steps=config.VALIDATION_STEPS, workers=workers)
+        val_dataset, config, shuffle=False, seed=VALIDATION_SEED if seed is None else seed,
+        random_rois=random_rois,
+        steps=config.VALIDATION_STEPS, workers=workers, repeats_epoch=True,
+        part=here.part)
 
 
-@dataclass
-class FitRun:
-    """One call of `fit` on a detector: what it needs, and what it leaves.
+def describe(config: Config, batches: DetectionSequence, layers: str,
+             schedule_start: int) -> dict[str, Any]:
+    """What the optimizer of a training belongs to; see `TrainingState.about`."""
+    return {"layers": layers, "optimizer": config.OPTIMIZER, "average": bool(config.EMA_MOMENTUM),
+            "seed": batches.seed, "steps": batches.whole_length, "batch_size": batches.batch_size,
+            "schedule_start": schedule_start, DATA: agreement.fingerprint(batches.dataset)}
 
-    After `fit`, also after one that raised, `last_checkpoint`, `history` and `epoch` say how far
-    it got.
 
-    Attributes:
-        model: the compiled Detector.
-        config: Config.
-        log_dir: the run's folder.
-        name: the run's name, as in the files' names.
-        dataset: the training data set, for the JSON beside a checkpoint.
-        first_epoch: epochs that are done already.
-        epochs: the total to reach.
-        starting_checkpoint: path of the last checkpoint before this run, named in the error of a
-            run that diverges before its first own one; or None.
-        last_checkpoint: path of the newest checkpoint that this run wrote, or None.
-        history: dict of lists: the metrics of each epoch.
+def agree(model: keras.Model, batches: DetectionSequence, val_batches: DetectionSequence | None,
+          state: TrainingState | None, options: Mapping[str, Any]) -> None:
+    """Checks that all processes of a job are about to train alike; all of them call it.
+
+    Args:
+        model: the Detector with its initial weights.
+        batches, val_batches: as `make_sequences` returns them.
+        state: that from which the training continues, or None.
+        options: other values, by name.
+
+    Raises:
+        ConfigError: two processes differ; the message names what and how.
     """
+    if job.current().processes == 1:
+        return
+    weights = {variable.path: keras.ops.convert_to_numpy(variable) for variable in model.weights}
+    agreement.agree({
+        "the training data": agreement.digest_of_data(batches.dataset),
+        "the validation data": agreement.digest_of_data(val_batches and val_batches.dataset),
+        "the training state": state and f"that of epoch {state.epoch}, step {state.step}, with "
+                                        f"the SHA-256 {digest(state.arrays)[:16]}",
+        "the augmentation": _text(batches.augmentation),
+        "the number format": dtype_policy(batches.config.PRECISION).name,
+        "the SHA-256 of the weights": digest(weights)[:16],
+        **{name: _text(value) for name, value in options.items()}})
 
-    model: keras.Model
-    config: Config
-    log_dir: str
-    name: str
-    dataset: Dataset
-    first_epoch: int
-    epochs: int
-    starting_checkpoint: str | None = None
-    last_checkpoint: str | None = field(default=None, init=False)
-    history: History = field(default_factory=dict, init=False)
 
-    def fit(
-        self, batches: DetectionSequence, val_batches: DetectionSequence | None,
-        custom_callbacks: Iterable[keras.callbacks.Callback] = (), verbose: int = 1,
-    ) -> None:
-        """Trains; writes a checkpoint, its JSON, TensorBoard logs and history.json each epoch.
-
-        Args:
-            batches, val_batches: as `make_sequences` returns them.
-            custom_callbacks: called after this package's own.
-            verbose: see `MaskRCNN.train`.
-
-        Raises:
-            TrainingDivergedError: the loss or a weight became NaN or infinite.
-            DatasetError, ImageError: the loader's own.
-        """
-        saver = SaveCheckpoint(self.log_dir, self.name, self.config, self.dataset)
-        writer = WriteHistory(self.log_dir, self.first_epoch)
-        guard = StopWhenDiverged(lambda: saver.last or self.starting_checkpoint)
-        callbacks = [guard, saver, writer, *tensorboard(self.log_dir)]
-        if verbose == 2:  # Keras's own output for 2 takes two lines and has control characters
-            callbacks.append(PrintEpoch(self.epochs))
-            verbose = 0
-        try:
-            self.model.fit(
-                batches, validation_data=val_batches, initial_epoch=self.first_epoch,
-                epochs=self.epochs, callbacks=[*callbacks, *custom_callbacks], verbose=verbose,
-                shuffle=False)  # the loader shuffles, from its seed
-        except Exception as error:
-            # Keras and TensorFlow wrap the loader's error beyond recognition.
-            sequences = [batches] if val_batches is None else [batches, val_batches]
-            failure = next((x.failure for x in sequences if x.failure is not None), None)
-            if failure is not None and failure is not error:
-                raise failure from None
-            raise
-        finally:
-            self.history, self.last_checkpoint = writer.history, saver.last
-
-    @property
-    def epoch(self) -> int:
-        """Epochs that are done, by the newest checkpoint."""
-        return runs.epoch_of(self.last_checkpoint) if self.last_checkpoint else self.first_epoch
+def _text(value: Any) -> str:
+    """A value as a text that does not depend on the process."""
+    if hasattr(value, "get_config"):
+        return f"{type(value).__name__} of {value.get_config()}"
+    return getattr(value, "__name__", type(value).__name__) if callable(value) else repr(value)

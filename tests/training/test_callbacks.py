@@ -28,7 +28,42 @@ def test_a_checkpoint_has_what_detection_needs_beside_it(tmp_path):
     # a class the data do not have still has a name
     assert metadata.class_names == ["BG", "red", "green", "blue", "class 4"]
     assert metadata.source_class_ids == [None, 1, 2, 3, None]
-    assert metadata.config().NUM_CLASSES == 5
+    assert metadata.config(allow_custom=True).NUM_CLASSES == 5
+
+
+def pair(epoch):
+    return f"mask_rcnn_ury_000{epoch}.h5", f"config_mask_rcnn_ury_000{epoch}.json"
+
+
+@pytest.mark.parametrize(("keep", "left"), [(None, [1, 2, 3, 4, 5, 6]), (1, [2, 6]),
+                                            (3, [2, 4, 5, 6]), (9, [1, 2, 3, 4, 5, 6])])
+def test_only_checkpoints_of_the_run_are_deleted(tmp_path, keep, left):
+    """Epoch 1 is of the run's earlier part, epoch 2 of somebody else, 3 to 6 are written now."""
+    others = ["mask_rcnn_ury_best.h5", "config_mask_rcnn_ury_best.json", "best_mask_rcnn_ury.h5",
+              "config_best_mask_rcnn_ury.json", "mask_rcnn_uryx_0001.h5",
+              "history.json", "mask_rcnn_ury_0007.h5", "mask_rcnn_ury_0001.txt"]
+    for name in (*others, *(name for epoch in (1, 2) for name in pair(epoch))):
+        (tmp_path / name).write_text("before")
+    model = keras.Sequential([keras.Input((4, 4, 3)), layers.Conv2D(2, 1, name="res3a")])
+    saver = callbacks.SaveCheckpoint(tmp_path, "URY", small_config(), Rectangles([(64, 128)]),
+                                     keep, earlier=[1])
+    saver.set_model(model)
+    for epoch in range(2, 6):
+        saver.on_epoch_end(epoch)
+    assert saver.last == str(tmp_path / "mask_rcnn_ury_0006.h5")
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *others, *(name for epoch in left for name in pair(epoch))}
+    assert all((tmp_path / name).read_text() == "before" for name in others)
+
+
+def test_a_checkpoint_that_cannot_be_deleted_is_logged(tmp_path, caplog):
+    (tmp_path / "mask_rcnn_ury_0001.h5").mkdir()  # unlink refuses a folder
+    saver = callbacks.SaveCheckpoint(tmp_path, "URY", small_config(), Rectangles([(64, 128)]),
+                                     keep=1, earlier=[1])
+    saver.set_model(keras.Sequential([keras.Input((1,)), layers.Dense(1, name="thin")]))
+    saver.on_epoch_end(1)
+    assert "mask_rcnn_ury_0001.h5 cannot be deleted" in caplog.text
+    assert (tmp_path / "mask_rcnn_ury_0002.h5").is_file()
 
 
 def guarded(last_good=None):
@@ -76,6 +111,16 @@ def test_history_grows_by_the_epoch(tmp_path):
     assert history.history == read_history(tmp_path)
 
 
+def test_metrics_of_an_epoch_can_be_completed(tmp_path):
+    history = callbacks.WriteHistory(tmp_path, 0)
+    for epoch, ap in enumerate((None, 0.5, None)):
+        history.on_epoch_end(epoch, {"loss": 3.0 - epoch})
+        assert read_history(tmp_path)["loss"][-1] == 3.0 - epoch
+        history.on_epoch_end(epoch, {"loss": 3.0 - epoch} | ({"val_AP": ap} if ap else {}))
+    assert read_history(tmp_path) == {
+        "epoch": [1, 2, 3], "loss": [3.0, 2.0, 1.0], "val_AP": [None, 0.5, None]}
+
+
 def test_history_is_json_whatever_the_figures_are(tmp_path):
     history = callbacks.WriteHistory(tmp_path, 0)
     history.on_epoch_end(0, {"loss": 1.0, "val_loss": np.float32("nan"), "other": np.inf})
@@ -113,9 +158,12 @@ def test_one_line_an_epoch(capsys, monkeypatch):
     lines.on_epoch_end(2, {"loss": 1.23449, **losses, "val_loss": 1.3, "val_rpn_class_loss": 1.0})
     lines.on_epoch_begin(9)
     lines.on_epoch_end(9, {"loss": np.float32(2)})
+    lines.on_epoch_begin(9)
+    lines.on_epoch_end(9, {"loss": 2.0, "val_loss": 1.5, "val_AP": 0.31249, "val_AP50": 0.5})
     assert capsys.readouterr().out.splitlines() == [
         "epoch 3/10  66 s  loss 1.234 (rpn_class 0.100, rpn_bbox 0.250, class 0.000, bbox nan)  "
-        "val_loss 1.300", "epoch 10/10  0 s  loss 2.000"]
+        "val_loss 1.300", "epoch 10/10  0 s  loss 2.000",
+        "epoch 10/10  0 s  loss 2.000  val_loss 1.500  val_AP 0.312  val_AP50 0.500"]
 
 
 @pytest.mark.parametrize("missing", ["tensorflow", "tensorboard"])

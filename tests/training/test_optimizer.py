@@ -9,7 +9,7 @@ from model_tools import array, one_batch, small_config
 from frcnn.network.detector import optimizer_adds_decay
 from frcnn.network.graph import build_detector
 from frcnn.network.losses import is_decayed
-from frcnn.training.optimizer import DecayingSGD
+from frcnn.training.optimizer import DecayingSGD, make_optimizer
 from frcnn.training.trainer import compile_detector
 
 DECAY = 0.5
@@ -91,3 +91,63 @@ def test_an_infinite_norm_does_not_pass_unseen():
     DecayingSGD(0.1, clip_norm=1.0).apply(
         [keras.ops.convert_to_tensor(g) for g in gradients], model.trainable_variables)
     assert all(np.isnan(array(variable)).all() for variable in model.trainable_variables)
+
+
+def test_a_step_with_plain_weight_decay_by_hand():
+    model = dense_and_norm()
+    variables = model.trainable_variables
+    before = [array(variable) for variable in variables]
+    gradients = [np.full(variable.shape, 0.25, np.float32) for variable in variables]
+    DecayingSGD(0.1, decay=DECAY, decay_of_mean=False).apply(
+        [keras.ops.convert_to_tensor(g) for g in gradients], variables)
+    for variable, old in zip(variables, before):
+        slope = 0.25 + (DECAY * old if variable.name not in ("gamma", "beta") else 0)
+        np.testing.assert_allclose(array(variable), old - 0.1 * slope, rtol=1e-5)
+
+
+def test_adamw_by_hand():
+    """Loshchilov & Hutter 2019, algorithm 2: of the first step, the ratio of moments is ±1."""
+    model = dense_and_norm()
+    variables = model.trainable_variables
+    before = [array(variable) for variable in variables]
+    config = small_config(OPTIMIZER="adamw", WEIGHT_DECAY=DECAY, GRADIENT_CLIP_NORM=None)
+    optimizer = make_optimizer(config, 0.1)
+    optimizer.build(variables)
+    optimizer.apply([keras.ops.convert_to_tensor(np.full(v.shape, -0.25, np.float32))
+                     for v in variables], variables)
+    for variable, old in zip(variables, before):
+        kept = 1 - 0.1 * DECAY if variable.name == "kernel" else 1.0
+        np.testing.assert_allclose(array(variable), old * kept + 0.1, rtol=1e-5)
+
+
+def test_the_detector_leaves_the_decay_to_adamw():
+    model = build_detector("training", small_config(OPTIMIZER="adamw"))
+    compile_detector(model, small_config(OPTIMIZER="adamw"), 1e-4)
+    assert optimizer_adds_decay(model.optimizer)
+
+
+def test_the_average_of_the_weights_by_hand():
+    model = dense_and_norm()
+    optimizer = make_optimizer(small_config(EMA_MOMENTUM=0.75), 0.1)
+    optimizer.build(model.trainable_variables)
+    kernel, average = model.trainable_variables[0], None
+    for _ in range(3):
+        optimizer.apply([keras.ops.ones(v.shape) for v in model.trainable_variables],
+                        model.trainable_variables)
+        # It begins at the weights after the first step.
+        average = array(kernel) if average is None else 0.75 * average + 0.25 * array(kernel)
+    optimizer.finalize_variable_values(model.trainable_variables)
+    np.testing.assert_allclose(array(kernel), average, rtol=1e-5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"OPTIMIZER": "adamw"}, {"EMA_MOMENTUM": 0.9},
+                                      {"PRECISION": "mixed_float16"}])
+def test_every_training_names_its_variables_alike(settings):
+    """TensorFlow keeps something for each name that it has ever seen."""
+    def names():
+        config = small_config(**settings)
+        model = build_detector("training", config, seed=0)
+        compile_detector(model, config, 0.001)
+        return [v.path for v in (*model.variables, *model.optimizer.variables)]
+
+    assert names() == names()

@@ -2,12 +2,14 @@
 
 import re
 
+import h5py
 import keras
 import numpy as np
 import pytest
 from keras import layers
 from model_tools import Rectangles, array, small_config
 
+from frcnn import runs
 from frcnn.model.mask_rcnn import MaskRCNN
 from frcnn.training.trainer import check_arguments, compile_detector
 
@@ -89,3 +91,24 @@ def test_verbose_2_prints_one_plain_line_an_epoch(tmp_path, capfd):
     assert capfd.readouterr().out == ""
     model.train(train, None, epochs=4, **options)
     assert "2/2" in capfd.readouterr().out  # Keras's progress bar
+
+
+def test_checkpoints_hold_the_average_of_the_weights(tmp_path):
+    config = small_config(EMA_MOMENTUM=0.5, NAME="average")
+    dataset = Rectangles([(128, 128)] * 4)
+    model = MaskRCNN("training", config, tmp_path, seed=0)
+    seen, averages = [], []
+
+    class Record(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            seen.append(array(self.model.get_layer("fpn_p2").kernel))
+            last = averages[-1] if averages else seen[-1]
+            averages.append(0.5 * last + 0.5 * seen[-1])
+
+    model.train(dataset, None, 0.01, 2, "all", custom_callbacks=[Record()], verbose=0)
+    assert len(seen) == 4  # two steps an epoch
+    for epoch, step in ((1, 1), (2, 3)):
+        with h5py.File(runs.checkpoint_path(model.log_dir, "average", epoch)) as file:
+            saved = file["fpn_p2"]["fpn_p2"]["kernel:0"][()]
+        np.testing.assert_allclose(saved, averages[step], rtol=1e-5, atol=1e-7)
+        assert not np.allclose(saved, seen[step], rtol=1e-5, atol=1e-7)
