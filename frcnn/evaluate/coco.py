@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import contextlib
 import io
-import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
-from tqdm import tqdm
 
-from frcnn.arrays import Array, ArrayLike, DetectionResult, FloatArray, Image, IntArray
+from frcnn.arrays import Array, ArrayLike, DetectionResult, FloatArray, IntArray
+from frcnn.errors import ArgumentError, UnknownImageError
+from frcnn.evaluate.class_numbers import exchanged_classes, warn_of_exchanged_classes
 from frcnn.evaluate.matching import COCO_IOU_THRESHOLDS
 from frcnn.files import to_plain_json
+from frcnn.geometry.boxes import as_boxes
 
 if TYPE_CHECKING:
-    from frcnn.config import Config
     from frcnn.data.dataset import Dataset
 
 Results: TypeAlias = Mapping[int, DetectionResult]  # by internal image id
@@ -34,80 +33,17 @@ SUMMARY_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl", "AR100")
 HIGHEST_SCORE_THRESHOLD = 0.05
 
 
-class Detector(Protocol):
-    """What `detect_dataset` needs of a model."""
-
-    def detect(self, images: Sequence[Image], verbose: int = 0) -> Sequence[DetectionResult]:
-        """Detects on images; see `MaskRCNN.detect`."""
-        ...
-
-
-class ConfiguredDetector(Detector, Protocol):
-    """What `evaluate_model` needs of a model."""
-
-    config: Config
-
-
-def detect_dataset(model: Detector, dataset: Dataset, image_ids: Iterable[int] | None = None,
-                   progress: bool = True) -> dict[int, DetectionResult]:
-    """Detects on images of a data set, few of which are in memory at once.
-
-    Args:
-        model: a MaskRCNN in inference mode, which reads ahead in threads; or anything with its
-            `detect(images, verbose=0)`, which gets one image at a time.
-        dataset: a prepared Dataset.
-        image_ids: internal image ids; None takes them all.
-        progress: whether to show a bar.
-
-    Returns:
-        dict: image id → the dict that `detect` returned for it: `rois` int32 `[N, 4]` and `boxes`
-        float32 `[N, 4]` in the image's own pixels, `class_ids` int32 `[N]`, `scores` float32 `[N]`.
-    """
-    ids = image_ids_of(dataset, image_ids)
-    images = (partial(dataset.load_image, image_id) for image_id in ids)
-    if hasattr(model, "detect_stream"):
-        found = model.detect_stream(images)
-    else:
-        found = (result for image in images for result in model.detect([image()], verbose=0))
-    bar = tqdm(found, total=len(ids), desc="detect", unit="image", disable=not progress)
-    return dict(zip(ids, bar, strict=True))
-
-
-def evaluate_model(model: ConfiguredDetector, dataset: Dataset,
-                   image_ids: Iterable[int] | None = None, max_detections: int = 100,
-                   progress: bool = True) -> Metrics:
-    """`detect_dataset`, then `evaluate_detections` with the model's thresholds in `settings`.
-
-    Warns when the model's DETECTION_MIN_CONFIDENCE is above 0.05, which cuts the curves off.
-
-    Args: as of `detect_dataset` and `evaluate_detections`.
-
-    Returns:
-        metrics: as `evaluate_detections` gives them.
-    """
-    config = model.config
-    if config.DETECTION_MIN_CONFIDENCE > HIGHEST_SCORE_THRESHOLD:
-        warnings.warn(
-            f"DETECTION_MIN_CONFIDENCE is {config.DETECTION_MIN_CONFIDENCE}: detections below it "
-            f"are missing, so AP is too low; evaluate with {HIGHEST_SCORE_THRESHOLD} or "
-            "less.", stacklevel=2)
-    ids = image_ids_of(dataset, image_ids)
-    results = detect_dataset(model, dataset, ids, progress)
-    return evaluate_detections(
-        dataset, results, ids, min(max_detections, config.DETECTION_MAX_INSTANCES),
-        score_threshold=config.DETECTION_MIN_CONFIDENCE,
-        nms_threshold=config.DETECTION_NMS_THRESHOLD)
-
-
 def evaluate_detections(dataset: Dataset, results: Results,
                         image_ids: Iterable[int] | None = None, max_detections: int = 100, *,
                         score_threshold: float | None = None,
-                        nms_threshold: float | None = None) -> Metrics:
+                        nms_threshold: float | None = None,
+                        recipes: Mapping[str, Any] | None = None) -> Metrics:
     """COCO metrics of detections, computed against a data set's boxes.
 
     An object's size is the area of its box in pixels of the original image. Crowd regions (negative
     class ids) are ignored as COCO ignores them, and so are detections of a class that the image's
-    source has no labels for. Sub-pixel `boxes` are used where a result has them, else `rois`.
+    source has no labels for. Sub-pixel `boxes` are used where a result has them, else `rois`. Warns
+    where the detections fit the objects except for exchanged classes.
 
     Args:
         dataset: a prepared Dataset.
@@ -116,6 +52,7 @@ def evaluate_detections(dataset: Dataset, results: Results,
         image_ids: internal ids of the images to evaluate; None takes them all.
         max_detections: how many detections of each image and class count, those of highest score.
         score_threshold, nms_threshold: those of the detector; only stored in `settings`.
+        recipes: further settings of the detector, see `detection_recipes`; also only stored.
 
     Returns:
         metrics: dict that can be written as JSON, with `AP` (IoU 0.50 to 0.95), `AP50`, `AP75`,
@@ -125,9 +62,14 @@ def evaluate_detections(dataset: Dataset, results: Results,
 
     Raises:
         ValueError: a detection has an unknown class, or a box or score that is NaN or infinite.
-        KeyError: `results` or `image_ids` holds an image id that the data set does not have.
+        UnknownImageError: `results` or `image_ids` holds an id of no image of the data set.
     """
     ids = image_ids_of(dataset, image_ids)
+    pairs = ((*dataset.load_boxes(image_id), *detections_of(dataset, image_id,
+                                                            results.get(image_id))[:2])
+             for image_id in ids)
+    warn_of_exchanged_classes(exchanged_classes(pairs, dataset.num_classes),
+                              list(dataset.class_names), stacklevel=2)
     evaluation = run_coco(dataset, results, ids, max_detections)
     metrics: Metrics = _summary(evaluation)
     metrics["per_class"] = _per_class(evaluation, dataset)
@@ -138,6 +80,7 @@ def evaluate_detections(dataset: Dataset, results: Results,
         "images": len(ids),
         "objects": sum(figures["objects"] for figures in metrics["per_class"].values()),
         "detections": len(evaluation.cocoDt.anns),
+        **to_plain_json(dict(recipes or {})),
     }
     return metrics
 
@@ -191,8 +134,14 @@ def run_coco(dataset: Dataset, results: Results, image_ids: Sequence[int],
 
 def image_ids_of(dataset: Dataset, image_ids: Iterable[int] | None = None) -> list[int]:
     """Internal image ids as a list of int, all of the data set's for None."""
-    chosen = dataset.image_ids if image_ids is None else image_ids
-    return [int(image_id) for image_id in chosen]
+    if image_ids is None:
+        return [int(image_id) for image_id in dataset.image_ids]
+    chosen = [int(image_id) for image_id in image_ids]
+    unknown = set(chosen) - set(map(int, dataset.image_ids))
+    if unknown:
+        raise UnknownImageError(f"There is no image {min(unknown)}; the internal image ids of the "
+                                f"data set run from 0 to {dataset.num_images - 1}.")
+    return chosen
 
 
 def class_labels(dataset: Dataset) -> list[str]:
@@ -204,7 +153,7 @@ def class_labels(dataset: Dataset) -> list[str]:
 
 def boxes_of(result: DetectionResult) -> Array:
     """Boxes `[N, 4]` of one result: the sub-pixel `boxes` where it has them, else `rois`."""
-    return np.asarray(result["boxes"] if "boxes" in result else result["rois"]).reshape(-1, 4)
+    return as_boxes(result["boxes"] if "boxes" in result else result["rois"])
 
 
 def detections_of(dataset: Dataset, image_id: int, result: DetectionResult | None
@@ -222,15 +171,15 @@ def detections_of(dataset: Dataset, image_id: int, result: DetectionResult | Non
     boxes = boxes_of(result).astype(float)
     class_ids, scores = np.asarray(result["class_ids"], int), np.asarray(result["scores"], float)
     if not len(boxes) == len(class_ids) == len(scores):
-        raise ValueError(f"The result of image {image_id} has {len(boxes)} boxes, "
-                         f"{len(class_ids)} class ids and {len(scores)} scores.")
+        raise ArgumentError(f"The result of image {image_id} has {len(boxes)} boxes, "
+                            f"{len(class_ids)} class ids and {len(scores)} scores.")
     if not np.isfinite(boxes).all() or not np.isfinite(scores).all():
-        raise ValueError(f"The result of image {image_id} has a box or score that is NaN or "
-                         "infinite.")
+        raise ArgumentError(f"The result of image {image_id} has a box or score that is NaN or "
+                            "infinite.")
     unknown = class_ids[(class_ids < 1) | (class_ids >= dataset.num_classes)]
     if len(unknown):
-        raise ValueError(f"The result of image {image_id} has class id {unknown[0]}; those of the "
-                         f"data set run from 1 to {dataset.num_classes - 1}.")
+        raise ArgumentError(f"The result of image {image_id} has class id {unknown[0]}; those of "
+                            f"the data set run from 1 to {dataset.num_classes - 1}.")
     labelled = np.isin(class_ids, dataset.source_class_ids[dataset.image_info[image_id]["source"]])
     return boxes[labelled], class_ids[labelled], scores[labelled]
 
@@ -248,8 +197,8 @@ def _truth(dataset: Dataset, image_ids: Sequence[int]) -> list[dict[str, Any]]:
 def _found(dataset: Dataset, results: Results, image_ids: Sequence[int]) -> list[dict[str, Any]]:
     unknown = set(results) - set(map(int, dataset.image_ids))
     if unknown:
-        raise KeyError(f"results hold image id {min(unknown)!r}, which the data set does not have; "
-                       "they must be its internal image ids.")
+        raise UnknownImageError(f"results hold image id {min(unknown)!r}, which the data set does "
+                                "not have; they must be its internal image ids.")
     rows: list[dict[str, Any]] = []
     for image_id in image_ids:
         for box, class_id, score in zip(

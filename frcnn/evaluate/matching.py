@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from frcnn.arrays import Array, ArrayLike, BoolArray, FloatArray, IntArray
-from frcnn.geometry.boxes import compute_overlaps
+from frcnn.compatibility import SINGULAR_NAMES, renamed, without_masks
+from frcnn.errors import ArgumentError
+from frcnn.geometry.boxes import as_boxes, compute_overlaps
 
 IOU_THRESHOLD = 0.5  # of AP50, and of all matching unless another one is given
 COCO_IOU_THRESHOLDS = np.linspace(0.5, 0.95, 10)  # of AP
@@ -76,6 +78,7 @@ def match_image(gt_boxes: ArrayLike, gt_class_ids: ArrayLike, pred_boxes: ArrayL
                         gt_match.astype(int), pred_match.astype(int), confused_with, in_crowd)
 
 
+@without_masks(0, 2, 6)
 def compute_matches(gt_boxes: ArrayLike, gt_class_ids: ArrayLike, pred_boxes: ArrayLike,
                     pred_class_ids: ArrayLike, pred_scores: ArrayLike,
                     iou_threshold: float = IOU_THRESHOLD, score_threshold: float = 0.0
@@ -115,6 +118,7 @@ def compute_matches(gt_boxes: ArrayLike, gt_class_ids: ArrayLike, pred_boxes: Ar
     return gt_match, pred_match, overlaps
 
 
+@without_masks(0, 2, 6)
 def compute_ap(gt_boxes: ArrayLike, gt_class_ids: ArrayLike, pred_boxes: ArrayLike,
                pred_class_ids: ArrayLike, pred_scores: ArrayLike,
                iou_threshold: float = IOU_THRESHOLD
@@ -150,6 +154,8 @@ def compute_ap(gt_boxes: ArrayLike, gt_class_ids: ArrayLike, pred_boxes: ArrayLi
     return average, precisions, recalls, overlaps
 
 
+@without_masks(0, 2, 6)
+@renamed(**SINGULAR_NAMES)
 def compute_ap_range(gt_boxes: ArrayLike, gt_class_ids: ArrayLike, pred_boxes: ArrayLike,
                      pred_class_ids: ArrayLike, pred_scores: ArrayLike,
                      iou_thresholds: ArrayLike | None = None,
@@ -190,7 +196,7 @@ def compute_recall(pred_boxes: ArrayLike, gt_boxes: ArrayLike, iou: float
         recall: float from 0 to 1, or NaN when there is no object.
         positive_ids: `[K]` int, the boxes that find one.
     """
-    pred_boxes, gt_boxes = np.asarray(pred_boxes), np.asarray(gt_boxes)
+    pred_boxes, gt_boxes = as_boxes(pred_boxes), as_boxes(gt_boxes)
     if not len(gt_boxes):
         return float("nan"), np.zeros(0, int)
     overlaps = _overlaps(pred_boxes, gt_boxes)
@@ -242,9 +248,23 @@ def inside_crowd(gt_boxes: ArrayLike, gt_class_ids: ArrayLike, pred_boxes: Array
 
 
 def _drop_padding(boxes: ArrayLike, *columns: ArrayLike) -> tuple[Array, ...]:
-    boxes = np.asarray(boxes).reshape(-1, 4)
+    """The rows that are not padding; a column may be longer, by padding of its own.
+
+    Raises:
+        ArgumentError: a box or score is not finite, or a column does not fit the boxes.
+    """
+    boxes = as_boxes(boxes)
+    if not np.isfinite(boxes).all():
+        raise ArgumentError("A box is NaN or infinite; leave it out.")
+    arrays = [np.asarray(column) for column in columns]
+    for array in arrays:
+        if array.ndim != 1 or len(array) < len(boxes) or array[len(boxes):].any():
+            raise ArgumentError(f"There are {len(boxes)} boxes, but class ids or scores of the "
+                                f"shape {array.shape}; give one for each box.")
+        if array.dtype.kind not in "iufb" or not np.isfinite(array).all():
+            raise ArgumentError("A class id or score is no finite number; leave its box out.")
     real = np.any(boxes != 0, axis=1)
-    return (boxes[real], *(np.asarray(column)[: len(real)][real] for column in columns))
+    return (boxes[real], *(array[: len(real)][real] for array in arrays))
 
 
 def _sort_by_score(boxes: ArrayLike, class_ids: ArrayLike, scores: ArrayLike

@@ -65,8 +65,22 @@ def _caption(settings: dict[str, Any]) -> str:
     for name, key in (("score >=", "score_threshold"), ("NMS", "nms_threshold")):
         if settings[key] is not None:
             parts.append(f"{name} {settings[key]:g}")
+    parts += describe_recipes(settings)
     parts.append(f"at most {settings['max_detections']} detections")
     return "COCO evaluation: " + ", ".join(parts)
+
+
+def describe_recipes(settings: dict[str, Any]) -> list[str]:
+    """The optional steps of a detector in the `settings` of metrics, as texts."""
+    texts = []
+    if settings.get("flips"):
+        texts.append(f"flips {' + '.join(settings['flips'])} fused at IoU "
+                     f"{settings['fusion_iou']:g}")
+    if settings.get("tile"):
+        texts.append(f"tiles of {settings['tile']} pixels overlapping by {settings['overlap']:g}")
+    if settings.get("box_voting"):
+        texts.append(f"box voting at IoU {settings['box_voting']:g}")
+    return texts
 
 
 def _figure(value: float | None) -> str:

@@ -8,6 +8,7 @@ import json
 import math
 import platform
 import sys
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -19,11 +20,15 @@ import numpy as np
 import frcnn
 from frcnn.arrays import IntArray
 from frcnn.config import Config
+from frcnn.data.image_name import ImageName
 from frcnn.evaluate import precision_recall_curves
 from frcnn.evaluate.coco import Metrics, Results, class_labels, image_ids_of
 from frcnn.evaluate.curves import Curve
 from frcnn.evaluate.matching import COCO_IOU_THRESHOLDS
+from frcnn.evaluate.tables import describe_recipes
+from frcnn.files import read_json
 from frcnn.report import figures
+from frcnn.report.counts import gather_counts
 from frcnn.report.examples import Score, choose_examples, draw_example, score_images
 from frcnn.report.statistics import SIZE_RANGES, Statistics, describe_dataset
 from frcnn.visualize import class_color
@@ -50,7 +55,8 @@ class Run:
         checkpoint: path of the weights.
         epoch: of the checkpoint, counted from 1; 0 if unknown.
         config: the Config that the checkpoint was evaluated with.
-        history: losses by name, a value an epoch, as in a run's `history.json`.
+        history: losses, and AP of validation if it was evaluated while training, by name, a value
+            an epoch, as in a run's `history.json`.
         subset: name of the evaluated images.
         others: further prepared Datasets by name, such as the training images.
         facts: further lines on how the report was made, by name, such as the command.
@@ -67,9 +73,9 @@ class Run:
 
 
 def read_history(folder: str | Path) -> dict[str, list[Any]]:
-    """The losses in a run folder's `history.json`; empty if it is missing or invalid."""
+    """The figures in a run folder's `history.json`; empty if it is missing or invalid."""
     try:
-        history = json.loads((Path(folder) / "history.json").read_text("utf-8"))
+        history = read_json(Path(folder) / "history.json")
         lists = {name: [None if value is None else float(value) for value in values]
                  for name, values in history.items()}
         lengths = {len(values) for values in lists.values()}
@@ -101,6 +107,7 @@ def gather(dataset: Dataset, results: Results, metrics: Metrics, run: Run,
         "overall": _shares(int(np.trace(counts[1:, 1:])), counts[1:].sum(), counts[:, 1:].sum()),
         "curves": figures.precision_recall(curves) if curves else None,
         "confusion": _confusion(counts, labels),
+        "counts": gather_counts(dataset, results, metrics, ids),
         "examples": _examples(dataset, results, chosen, thresholds),
         "colors": [(label, class_color(class_id)) for class_id, label in enumerate(labels)
                    if class_id],
@@ -165,8 +172,13 @@ def _examples(dataset: Dataset, results: Results, chosen: Mapping[str, list[Scor
     for kind, scores in chosen.items():
         pictures = []
         for score in scores:
-            truth, found = draw_example(dataset, score.image_id, results.get(score.image_id),
-                                        **thresholds)
+            try:
+                truth, found = draw_example(dataset, score.image_id, results.get(score.image_id),
+                                            **thresholds)
+            except (OSError, ValueError, MemoryError) as error:  # an ImageError is a ValueError
+                warnings.warn(f"{ImageName(dataset, score.image_id)} is left out of the "
+                              f"report: {error}", stacklevel=2)
+                continue
             pictures.append({"name": _image_name(dataset, score.image_id), "score": score,
                              "truth": truth, "found": found})
         if pictures:
@@ -204,7 +216,19 @@ def _losses(run: Run) -> dict[str, Any] | None:
     validated = [(figure, number) for figure, number in
                  zip(history.get("val_loss", []), epochs) if figure is not None]
     return {"picture": figures.losses(history, epoch), "rows": rows, "epoch": epoch,
-            "epochs": epochs[-1], "lowest": min(validated)[1] if validated else None}
+            "epochs": epochs[-1], "lowest": min(validated)[1] if validated else None,
+            "ap": _ap_by_epoch(history, epoch)}
+
+
+def _ap_by_epoch(history: Mapping[str, Sequence[Any]], epoch: int) -> dict[str, Any] | None:
+    """The curve of AP, and its highest value; None if no epoch was evaluated."""
+    evaluated = [(ap, -number) for ap, number in
+                 zip(history.get("val_AP", []), history["epoch"]) if ap is not None]
+    if not evaluated:
+        return None
+    ap, number = max(evaluated)
+    return {"picture": figures.ap_by_epoch(history, epoch), "highest": ap, "epoch": -number,
+            "count": len(evaluated)}
 
 
 def _data(name: str, statistics: Statistics, dataset: Dataset, config: Config | None
@@ -252,7 +276,8 @@ def _provenance(run: Run, metrics: Metrics) -> list[tuple[str, str]]:
                   ("NMS at IoU", settings["nms_threshold"], "")]
     rows["evaluation"] = ", ".join(
         [f"{name} {value:g} {more}".strip() for name, value, more in thresholds
-         if value is not None] + [f"at most {settings['max_detections']} detections of an image"])
+         if value is not None] + describe_recipes(settings)
+        + [f"at most {settings['max_detections']} detections of an image"])
     return list(rows.items())
 
 

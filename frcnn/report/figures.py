@@ -12,6 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from frcnn import visualize
+from frcnn.arrays import ArrayLike
 from frcnn.evaluate.curves import Curve
 
 SIZE = (6.0, 3.9)  # inches; small, so that the text is legible on a phone
@@ -23,9 +24,21 @@ def losses(history: Mapping[str, Sequence[Any]], epoch: int | None = None) -> st
     """The loss curves of `history` (name → a value an epoch); `epoch` is marked by a line."""
     epochs = history.get("epoch")
     ax = visualize.plot_losses(history, _axes(), epochs=epochs)
+    return _finished(_marked(ax, epoch, epochs))
+
+
+def ap_by_epoch(history: Mapping[str, Sequence[Any]], epoch: int | None = None) -> str:
+    """AP and AP50 of `history` by epoch; `epoch` is marked by a line."""
+    epochs = history.get("epoch")
+    ax = visualize.plot_ap_by_epoch(history, _axes(), epochs=epochs)
+    return _finished(_marked(ax, epoch, epochs))
+
+
+def _marked(ax: Axes, epoch: int | None, epochs: Sequence[int] | None) -> Axes:
+    """The axes, with a line at an epoch other than the last."""
     if epoch is not None and epochs and epoch in epochs and epoch != epochs[-1]:
         ax.axvline(epoch, color="0.5", linewidth=1, linestyle=":")
-    return _finished(ax)
+    return ax
 
 
 def precision_recall(curves: Mapping[str, Curve]) -> str:
@@ -44,6 +57,12 @@ def box_sizes(statistics: Mapping[str, Any], class_names: Sequence[str],
         anchors=None if resized is None else anchors,
         unit="pixels" if resized is None else "pixels of the resized image")
     return _finished(ax)
+
+
+def bland_altman(counted: ArrayLike, true: ArrayLike, method: str, color: str) -> str:
+    """The differences of numbers `[N]` of objects from the true ones against their means."""
+    return _finished(visualize.plot_bland_altman(counted, true, _axes(), method=method,
+                                                 color=color))
 
 
 def as_jpeg(figure: Figure, dpi: int = 150) -> str:

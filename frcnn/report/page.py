@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from frcnn.evaluate.coco import Metrics, Results
 from frcnn.evaluate.matching import IOU_THRESHOLD
-from frcnn.files import replacing
+from frcnn.files import expanded, replacing
 from frcnn.report.content import Run, gather
 from frcnn.visualize.plots import percent
 
@@ -52,9 +52,9 @@ def write_report(path: str | Path, dataset: Dataset, results: Results, metrics: 
                      score_threshold, examples, seed)
     text = _environment().get_template("report.html").render(
         **content, style=Markup((FOLDER / "report.css").read_text("utf-8")))
-    path = Path(path)
+    path = expanded(path)
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
     return path
 
 
@@ -62,7 +62,7 @@ def _environment() -> Environment:
     environment = Environment(loader=FileSystemLoader(FOLDER), autoescape=True, trim_blocks=True,
                               lstrip_blocks=True, undefined=StrictUndefined)
     environment.filters.update(figure=_figure, count="{:,}".format, counted=_counted,
-                               percent=percent)
+                               percent=percent, signed=_signed)
     return environment
 
 
@@ -73,3 +73,8 @@ def _counted(number: int, noun: str) -> str:
 def _figure(value: float | None, digits: int = 3) -> str:
     """A number with `digits` decimals; a dash where it is not defined."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _signed(value: float) -> str:
+    """A number with its sign and two decimals; 0 is never negative."""
+    return f"{round(value, 2) + 0:+.2f}".replace("-", "−")

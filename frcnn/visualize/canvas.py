@@ -1,15 +1,18 @@
 """Figures, colors, boxes and labels: the parts of all pictures."""
 
 import colorsys
+import contextlib
 import math
 import random
 import sys
-from collections.abc import Sequence
+import weakref
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
+import PIL.Image
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -18,7 +21,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 
 from frcnn.arrays import Array, ArrayLike, FloatArray, Image
-from frcnn.files import replacing
+from frcnn.files import expanded, replacing
+from frcnn.visualize.reduction import reduced, reduction
 
 # Saturated and rather dark: visible on bright micrographs, and legible under white text.
 PALETTE = ("#d81e1e", "#1259c3", "#0b7d3b", "#9a2fc2", "#c95a00", "#00808a", "#c2126f",
@@ -26,6 +30,11 @@ PALETTE = ("#d81e1e", "#1259c3", "#0b7d3b", "#9a2fc2", "#c95a00", "#00808a", "#c
 NEUTRAL = "#555555"
 MARGIN = 0.35  # inches around the axes of a figure made here
 MIN_PIXELS_PER_INCH = 10  # of an image, so that a thumbnail does not fill the screen
+MAX_PICTURE_SIDE = 3900  # pixels
+MAX_HEIGHT = 39.0  # inches of a figure, so that it need not be scaled down
+MAX_LABEL = 60  # characters
+MAX_LEGEND = 48  # entries
+_CURRENT: weakref.WeakSet[Figure] = weakref.WeakSet()  # the last one made here, if any
 _FILE_BACKENDS = ("agg", "cairo", "pdf", "pgf", "ps", "svg", "template")
 
 
@@ -62,12 +71,20 @@ def random_colors(N: int, bright: bool = True, seed: int | None = None
 def new_figure(figsize: tuple[float, float]) -> Figure:
     """A figure; pyplot manages it in a notebook or where there are windows, to display it.
 
-    Elsewhere it is not registered with pyplot, which would keep it in memory.
+    In a program that has imported pyplot it is pyplot's current one, so that `plt.savefig` writes
+    it; without a display pyplot keeps only the last one, lest all stay in memory. Elsewhere it is
+    not registered with pyplot.
     """
-    if _in_notebook() or _has_windows():
+    is_shown = _in_notebook() or _has_windows()
+    if is_shown or "matplotlib.pyplot" in sys.modules:
         from matplotlib import pyplot
 
-        return pyplot.figure(figsize=figsize)
+        for before in () if is_shown else list(_CURRENT):
+            pyplot.close(before)
+        figure = pyplot.figure(figsize=figsize)
+        _CURRENT.clear()
+        _CURRENT.add(figure)
+        return figure
     figure = Figure(figsize=figsize)
     FigureCanvasAgg(figure)  # without a canvas a figure makes a renderer for each text it measures
     return figure
@@ -86,14 +103,16 @@ def show_if_window(made: bool) -> None:
         pyplot.show()
 
 
-def save_figure(ax_or_fig: Axes | Figure, path: str | Path, dpi: float = 100) -> Path:
+def save_figure(ax_or_fig: Axes | Figure, path: str | Path, dpi: float = 100, *,
+                software: str | None = None) -> Path:
     """Writes a figure, or the figure of an axes, as an image file.
 
     Args:
         ax_or_fig: Axes or Figure.
         path: file to write, its format by the suffix (`.png`); written atomically. Its folder is
             made if missing.
-        dpi: pixels an inch.
+        dpi: pixels an inch; lowered where a side would have more than MAX_PICTURE_SIDE pixels.
+        software: what a PNG file names as the program that made it; None for Matplotlib.
 
     Returns:
         Path of the file.
@@ -102,11 +121,37 @@ def save_figure(ax_or_fig: Axes | Figure, path: str | Path, dpi: float = 100) ->
         ValueError: Matplotlib does not write the format.
     """
     figure = _outermost_figure(ax_or_fig)
-    path = Path(path)
+    path = expanded(path)
+    kind = path.suffix.lstrip(".") or "png"
+    options: dict[str, Any] = {}
+    if software and kind == "png":
+        options["metadata"] = {"Software": software}
+    dpi = min(dpi, MAX_PICTURE_SIDE / max(figure.get_size_inches()))
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=dpi, bbox_inches="tight", pad_inches=0.1,
-                       format=path.suffix.lstrip(".") or "png")
-    return path
+        while True:
+            figure.savefig(temporary, dpi=dpi, bbox_inches="tight", pad_inches=0.1, format=kind,
+                           **options)
+            excess = _longer_side(temporary) / MAX_PICTURE_SIDE
+            if excess <= 1:  # else by what is written beside the axes
+                return path
+            dpi *= 0.99 / excess
+
+
+def _longer_side(path: Path) -> int:
+    """Pixels of the longer side of an image file; 0 if it has no pixels, as an SVG file."""
+    try:
+        with PIL.Image.open(path) as image:
+            return max(image.size)
+    except PIL.UnidentifiedImageError:
+        return 0
+
+
+@contextlib.contextmanager
+def default_style() -> Iterator[None]:
+    """A context in which Matplotlib's defaults hold, whatever the user's matplotlibrc sets."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
 
 
 def _outermost_figure(artist: Axes | Figure) -> Figure:
@@ -149,13 +194,14 @@ def image_axes(image: Image, figsize: tuple[float, float], ax: Axes | None = Non
 def show_image(ax: Axes, image: Image, title: str = "", **options: Any) -> None:
     """Draws an image so that box coordinates are its pixels' edges: (0, 0) is the outer corner."""
     image = np.asarray(image)
+    height, width = image.shape[:2]
+    image = reduced(image, reduction(image.shape), smooth=not options)
     if image.ndim == 3 and image.shape[2] != 3:  # the channels that can be displayed
         image = image[:, :, :3] if image.shape[2] > 3 else image[:, :, 0]
     if image.ndim == 2:
         options.setdefault("cmap", "gray")
     elif image.dtype != np.uint8 and image.max(initial=0) > 1:
         image = np.clip(image, 0, 255).astype(np.uint8)
-    height, width = image.shape[:2]
     ax.imshow(image, extent=(0, width, height, 0), **options)
     ax.set(xlim=(0, width), ylim=(height, 0), xticks=[], yticks=[])
     ax.set_frame_on(False)
@@ -228,7 +274,7 @@ class Annotator:
     def label(self, box: Array, text: str, color: Any, alpha: float = 0.85) -> Text:
         """Adds a label to `box` [4] in pixels, above it if there is space; returns the Text."""
         label = self.ax.text(
-            0, 0, plain(text), color=_text_color(color), fontsize=self.fontsize,
+            0, 0, plain(_clipped(text)), color=_text_color(color), fontsize=self.fontsize,
             va="top", ha="left",
             bbox={"facecolor": color, "alpha": alpha, "pad": 1, "linewidth": 0}, zorder=3)
         extent = label.get_window_extent()  # without the padding, which is added when drawn
@@ -264,8 +310,19 @@ def _shared(boxes1: Array, boxes2: ArrayLike) -> FloatArray:
 
 
 def plain(text: str) -> str:
-    """A text without formulas: Matplotlib would typeset what is between two dollar signs."""
+    """A text that Matplotlib can draw: without formulas, which it typesets between dollar signs.
+
+    Characters that cannot be displayed, as in names that are not UTF-8, are escaped.
+    """
+    text = "".join(letter if letter.isprintable() or letter == "\n" else repr(letter)[1:-1]
+                   for letter in text)
     return text.replace("$", r"\$")
+
+
+def _clipped(text: str) -> str:
+    """A text without its middle if it is longer than a label may be."""
+    half = MAX_LABEL // 2
+    return text if len(text) <= MAX_LABEL else f"{text[:half]}…{text[-half:]}"
 
 
 def _text_color(color: Any) -> str:
@@ -275,9 +332,13 @@ def _text_color(color: Any) -> str:
 
 
 def add_legend(ax: Axes, entries: Sequence[LegendEntry]) -> None:
-    """A legend in a row below the axes."""
+    """A legend below the axes, of at most MAX_LEGEND entries."""
+    if len(entries) > MAX_LEGEND:
+        more = LegendEntry(NEUTRAL, f"and {len(entries) - MAX_LEGEND + 1} more", "dotted")
+        entries = [*entries[:MAX_LEGEND - 1], more]
     handles = [Patch(facecolor="none" if style != "solid" else color, edgecolor=color,
-                     label=plain(text), linestyle=style) for color, text, style in entries]
+                     label=plain(_clipped(text)), linestyle=style)
+               for color, text, style in entries]
     if handles:
         ax.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.005),
                   ncol=min(len(handles), 8), frameon=False, fontsize=9, handlelength=1.2,

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from frcnn.arrays import Array, ArrayLike, Image
+from frcnn.compatibility import SINGULAR_NAMES, renamed, without_masks
 from frcnn.evaluate.matching import IOU_THRESHOLD, ImageMatches, match_image
 from frcnn.visualize.canvas import (
     MIN_PIXELS_PER_INCH,
@@ -42,11 +43,13 @@ class _Outline(NamedTuple):
     text: str
 
 
+@without_masks(1, 3, 7)
+@renamed(**SINGULAR_NAMES)
 def display_differences(image: Image, gt_boxes: ArrayLike, gt_class_ids: ArrayLike,
                         pred_boxes: ArrayLike, pred_class_ids: ArrayLike, pred_scores: ArrayLike,
                         class_names: Sequence[str], title: str = "", ax: Axes | None = None, *,
                         iou_threshold: float = IOU_THRESHOLD, score_threshold: float = 0.5,
-                        legend: bool = True) -> Axes:
+                        legend: bool = True, show_box: bool = True) -> Axes:
     """Truth against detections: hits (with score / IoU), missed objects, false detections.
 
     A hit's true box is dotted. Where there are many objects, the labels of hits give the class
@@ -66,6 +69,7 @@ def display_differences(image: Image, gt_boxes: ArrayLike, gt_class_ids: ArrayLi
         iou_threshold: least IoU of a hit.
         score_threshold: detections with a lower score are left out.
         legend: whether to explain the colors, with counts, below the image.
+        show_box: whether to draw the boxes, or only their labels.
 
     Returns:
         Axes.
@@ -78,7 +82,7 @@ def display_differences(image: Image, gt_boxes: ArrayLike, gt_class_ids: ArrayLi
     drawn = [*_truth_outlines(matches, class_names),
              *_detection_outlines(matches, class_names, brief)]
     annotator = Annotator(ax, sum(bool(outline.text) for outline in drawn))
-    for outline in drawn:
+    for outline in drawn if show_box else ():
         annotator.box(outline.box, outline.color, outline.style)
     for outline in drawn:
         if outline.text:

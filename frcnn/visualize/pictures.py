@@ -17,9 +17,12 @@ from frcnn.arrays import (
     FloatArray,
     Image,
     IntArray,
+    Shape,
 )
+from frcnn.compatibility import without_masks
 from frcnn.evaluate.coco import boxes_of
 from frcnn.visualize.canvas import (
+    MAX_HEIGHT,
     NEUTRAL,
     Annotator,
     LegendEntry,
@@ -35,6 +38,7 @@ from frcnn.visualize.canvas import (
 CROWD = " (crowd)"
 # Inches: width of an image of a grid, space above it for a title, space between two.
 PANEL, TITLE, GAP = 4.0, 0.35, 0.2
+MAX_TALLNESS = 3  # height / width of a row of a grid; a taller image is drawn narrower
 LEGEND_FROM = 50  # with as many objects or more, a legend explains the class colors
 
 
@@ -54,7 +58,7 @@ def display_images(images: Sequence[Image], titles: Sequence[str] | None = None,
     titles = [""] * len(images) if titles is None else titles
     cols = max(min(cols, len(images)), 1)
     tallness = [np.shape(image)[0] / np.shape(image)[1] for image in images]
-    heights = [PANEL * max(tallness[start:start + cols]) + TITLE
+    heights = [PANEL * min(max(tallness[start:start + cols]), MAX_TALLNESS) + TITLE
                for start in range(0, len(images), cols)]
     figure = new_figure((cols * (PANEL + GAP), sum(heights) or PANEL))
     options = {"cmap": cmap, "norm": norm, "interpolation": interpolation}
@@ -69,13 +73,14 @@ def display_images(images: Sequence[Image], titles: Sequence[str] | None = None,
     return figure
 
 
+@without_masks(1, 2)
 def display_instances(image: Image, boxes: ArrayLike, class_ids: ArrayLike,
                       class_names: Sequence[str], scores: ArrayLike | None = None,
                       title: str = "", figsize: tuple[float, float] = (16, 16),
                       ax: Axes | None = None, *, captions: Sequence[str | None] | None = None,
                       colors: Sequence[Any] | None = None,
                       styles: Sequence[str] | Array | None = None,
-                      legend: bool | None = None) -> Axes:
+                      legend: bool | None = None, show_bbox: bool = True) -> Axes:
     """An image with its objects: boxes in the color of their class, names and scores.
 
     Args:
@@ -93,6 +98,7 @@ def display_instances(image: Image, boxes: ArrayLike, class_ids: ArrayLike,
         styles: `[N]` line styles in place of solid, and dotted for a crowd region.
         legend: whether to add a legend of the classes; None: on a new figure with 50 objects or
             more.
+        show_bbox: whether to draw the boxes, or only their labels.
 
     Returns:
         Axes.
@@ -108,7 +114,7 @@ def display_instances(image: Image, boxes: ArrayLike, class_ids: ArrayLike,
     colors = [class_color(class_id) for class_id in class_ids] if colors is None else colors
     if styles is None:
         styles = ["dotted" if class_id < 0 else "solid" for class_id in class_ids]
-    for box, color, style in zip(boxes, colors, styles, strict=True):
+    for box, color, style in zip(boxes, colors, styles, strict=True) if show_bbox else ():
         annotator.box(box, color, style)
     for box, text, color in _joined(boxes, captions, colors):
         annotator.label(box, text, color)
@@ -118,6 +124,21 @@ def display_instances(image: Image, boxes: ArrayLike, class_ids: ArrayLike,
     return ax
 
 
+def _has_masks_before_captions(*args: Any, **kwargs: Any) -> bool:
+    """Whether `draw_boxes` is called as in the reference, with masks before the captions.
+
+    That is so where captions, visibilities or the title are one place further than here, or given
+    by name.
+    """
+    if "captions" in kwargs:
+        return True
+    captions, visibilities, title = (*args[4:7], None, None, None)[:3]
+    texts = captions if isinstance(captions, (list, tuple)) else ()
+    return any(isinstance(text, str) for text in texts) \
+        or not isinstance(visibilities, (str, type(None))) or isinstance(title, str)
+
+
+@without_masks(1, 3, none_is_masks=_has_masks_before_captions)
 def draw_boxes(image: Image, boxes: ArrayLike | None = None, refined_boxes: ArrayLike | None = None,
                captions: Sequence[str | None] | None = None,
                visibilities: Sequence[int] | IntArray | None = None, title: str = "",
@@ -173,6 +194,7 @@ def _box_at(boxes: FloatArray, index: int) -> FloatArray | None:
     return boxes[index] if len(boxes) and np.any(boxes[index]) else None
 
 
+@without_masks(1, 3)
 def draw_rois(image: Image, rois: ArrayLike, refined_rois: ArrayLike, class_ids: ArrayLike,
               class_names: Sequence[str], limit: int | None = 10, ax: Axes | None = None, *,
               seed: int | None = None) -> Axes:
@@ -223,14 +245,14 @@ def draw_detections_beside_truth(images: Sequence[Image], truths: Sequence[tuple
         class_names: names by class id.
         titles: list of str, a name an image, or None.
         score_threshold: detections with a lower score are left out.
-        width: inches across.
+        width: inches across, at most; images that would be higher than MAX_HEIGHT together are
+            drawn smaller.
 
     Returns:
         Figure, for `save_figure`.
     """
-    side = (width - GAP) / 2
-    heights = [side * np.shape(image)[0] / np.shape(image)[1] + TITLE for image in images]
-    figure = new_figure((width, sum(heights) or side))
+    side, heights = _rows_of_two([np.shape(image)[:2] for image in images], (width - GAP) / 2)
+    figure = new_figure((2 * side + GAP, sum(heights) or side))
     for row, (image, (boxes, class_ids), result) in enumerate(
             zip(images, truths, results, strict=True)):
         axes = [panel(figure, left, sum(heights[:row]) + TITLE, side, heights[row] - TITLE)
@@ -246,6 +268,26 @@ def draw_detections_beside_truth(images: Sequence[Image], truths: Sequence[tuple
             title=f"{name}{counted(int(kept.sum()), 'detection')}, "
                   f"score {score_threshold:g} or more")
     return figure
+
+
+def _rows_of_two(shapes: Sequence[Shape], side: float) -> tuple[float, list[float]]:
+    """Inches: the width of an image's panel, at most `side`, and the heights of the rows.
+
+    The highest rows are cut to one height at which all fit into MAX_HEIGHT.
+    """
+    tallness = [height / width for height, width in shapes]
+    natural = sorted(side * ratio for ratio in tallness)
+    space = MAX_HEIGHT - len(shapes) * TITLE
+    limit = max([*natural, TITLE])
+    for place, height in enumerate(natural):
+        if height * (len(natural) - place) > space:
+            limit = max(space / (len(natural) - place), TITLE)
+            break
+        space -= height
+    heights = [min(side * ratio, limit) for ratio in tallness]
+    widest = max((min(side, height / ratio) for height, ratio in zip(heights, tallness)),
+                 default=side)
+    return widest, [height + TITLE for height in heights]
 
 
 def caption(class_names: Sequence[str], class_id: int, score: float | None = None) -> str:

@@ -1,4 +1,4 @@
-"""Curves and matrices: losses by epoch, precision against recall, overlaps, confusion."""
+"""Curves and matrices: losses and AP by epoch, precision against recall, overlaps, confusion."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, StrMethodFormatter
 
 from frcnn.arrays import ArrayLike
+from frcnn.compatibility import renamed
 from frcnn.config import LOSS_NAMES
 from frcnn.evaluate.curves import Curve
 from frcnn.evaluate.matching import IOU_THRESHOLD
@@ -75,6 +76,46 @@ def _scale_loss_axes(ax: Axes, heights: list[float]) -> None:
         ax.set_xlim(first - 1, last + 1)
 
 
+def plot_ap_by_epoch(history: Any, ax: Axes | None = None, *,
+                     epochs: Sequence[int] | None = None) -> Axes:
+    """COCO's AP, solid, and AP50, dashed, after the epochs that were evaluated while training.
+
+    Args: as of `plot_losses`; the history's `val_AP` and `val_AP50` are drawn, from 0 to 1, None
+        or NaN in epochs that were not evaluated.
+
+    Returns:
+        Axes; a dot marks the highest AP.
+    """
+    ax = new_axes((9, 3.5), ax)
+    values = {name: np.array(line, float)
+              for name, line in getattr(history, "history", history).items()
+              if name in ("val_AP", "val_AP50")}
+    if epochs is None and getattr(history, "epoch", None):
+        epochs = [epoch + 1 for epoch in history.epoch]
+    for name, style in (("val_AP", "solid"), ("val_AP50", "dashed")):
+        line = values.get(name, np.zeros(0))
+        x = np.array(range(1, len(line) + 1) if epochs is None else epochs[-len(line):])
+        known = np.isfinite(line)
+        if not known.any():
+            continue
+        ax.plot(x[known], line[known], color="black", linestyle=style, marker="o", markersize=4,
+                markerfacecolor="white", label=name.removeprefix("val_"))
+        if name == "val_AP":
+            best = int(np.nanargmax(line))
+            ax.plot(x[best], line[best], "o", color="black", markersize=7)
+        margin = (x[-1] - x[0]) / 20 or 1  # as that of the losses, although epochs may be missing
+        ax.set_xlim(x[0] - margin, x[-1] + margin)
+    heights = [height for line in ax.lines for height in np.asarray(line.get_ydata())]
+    ax.set(xlabel="epoch", ylabel="AP", title="AP of validation",
+           ylim=(0, min(1.02, 1.1 * max(heights, default=0) or 1.02)))
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    ax.grid(alpha=0.25)
+    if heights:
+        ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return ax
+
+
+@renamed(AP="ap")
 def plot_precision_recall(ap: float, precisions: ArrayLike, recalls: ArrayLike,
                           ax: Axes | None = None) -> Axes:
     """Precision against recall of one image, as `compute_ap` gives them.

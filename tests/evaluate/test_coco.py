@@ -11,6 +11,8 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from frcnn import evaluate
+from frcnn.config import Config
+from frcnn.evaluate.recipes import detection_recipes
 
 
 @pytest.mark.smoke
@@ -184,6 +186,20 @@ def test_evaluate_model_notes_the_models_thresholds():
     assert metrics["settings"] == {
         "score_threshold": 0.05, "nms_threshold": 0.3, "max_detections": 50, "images": 4,
         "objects": 4, "detections": 3}
+
+
+def test_the_recipes_of_a_model_are_noted_where_they_are_on():
+    assert detection_recipes(Config()) == detection_recipes(FakeModel.config) == {}
+    model = FakeModel()
+    model.config = Config(DETECTION_FLIPS=("horizontal", "both"), DETECTION_BOX_VOTING=0.8,
+                          DETECTION_MIN_CONFIDENCE=0.05, NUM_CLASSES=4)
+    metrics = evaluate.evaluate_model(model, Boxes([([B], [1])] * 4), progress=False)
+    assert metrics["settings"] == {
+        "score_threshold": 0.05, "nms_threshold": 0.3, "max_detections": 100, "images": 4,
+        "objects": 4, "detections": 3, "flips": ["horizontal", "both"], "fusion_iou": 0.55,
+        "box_voting": 0.8}
+    assert ("NMS 0.3, flips horizontal + both fused at IoU 0.55, box voting at IoU 0.8, at most"
+            in evaluate.format_table(metrics))
 
 
 def test_evaluate_model_warns_of_a_threshold_that_cuts_the_curve(monkeypatch):

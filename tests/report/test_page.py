@@ -94,6 +94,19 @@ def test_training_data_and_settings_are_on_the_page(random_page):
         assert anchor[1:] in page.by_id  # each link leads to a section
 
 
+def test_ap_while_training_is_on_the_page(tmp_path):
+    dataset, found = Slides([([A], [1])]), {0: result([A], [1], [0.9])}
+    history = {**HISTORY, "val_AP": [0.25, None, 0.125], "val_AP50": [0.5, None, 0.25]}
+    _, page = write(tmp_path, dataset, found, Run(epoch=1, history=history))
+    assert "2 epochs evaluated while training; AP was highest after epoch 1: 0.250." in page.text
+    alternatives = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert "AP by epoch" in alternatives
+    _, without = write(tmp_path, dataset, found, Run(epoch=1, history={
+        **HISTORY, "val_AP": [None] * 3}))
+    assert "while training" not in without.text
+    assert len(page.pictures()) == len(without.pictures()) + 1
+
+
 def test_the_page_needs_no_other_file(random_page):
     page = random_page[3]
     for tag, attributes in page.tags:
@@ -142,6 +155,44 @@ def test_names_with_dollars_are_no_formulas(tmp_path):
     dataset = Slides([([A, B], [1, 2])], names=(r"$\frac$", "_hidden"), files=["/a/$x^$.png"])
     _, page = write(tmp_path, dataset, {0: result([A], [1], [0.9])})
     assert [row[0] for row in page.tables["by-class"][1:3]] == [r"$\frac$", "_hidden"]
+
+
+def test_numbers_agree_with_those_of_the_evaluation(tmp_path):
+    truth, found = random_set(np.random.default_rng(4), 60)
+    dataset = Slides([*truth, ([A], [1])])
+    counts = evaluate.evaluate_counts(dataset, found)
+    _, page = write(tmp_path, dataset, found, counts=counts)
+    assert page.titles == ["Results", "Classes", "Confusion", "Counts", "Examples", "Data",
+                           "How it was made"]
+    assert "#counts" in [attributes.get("href") for tag, attributes in page.tags if tag == "a"]
+    rows = page.tables["agreement"][1:]
+    assert len(rows) == 6
+    for (name, figures), counted, expected in zip(counts["per_class"].items(), rows[::2],
+                                                  rows[1::2]):
+        assert counted[:3] == [name, "counted", str(figures["objects"])]
+        assert expected[0] == expected[2] == "" and expected[1] == "expected"
+        for kind, row in (("counted", counted), ("expected", expected)):
+            agreement = figures[kind]
+            assert row[3].replace("−", "-") == f"{agreement['bias']:+.2f}"
+            assert row[4:6] == [f"{agreement['mean_absolute_error']:.2f}",
+                                f"{agreement['correlation']:.3f}"]
+            assert row[6].replace("−", "-") == "{:+.2f} to {:+.2f}".format(*agreement["limits"])
+        assert counted[7] == "" and expected[7] == f"{figures['coverage']:.0%}"
+    alternatives = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert sum("against their means" in text for text in alternatives) == 3
+    assert sum("expected and true numbers of cast" in text for text in alternatives) == 1
+
+
+def test_numbers_of_classes_with_too_few_objects(tmp_path):
+    dataset = Slides([([A, B], [1, 1]), ([A], [1])], names=("cast", "<b>"))
+    counts = evaluate.evaluate_counts(dataset, perfect(dataset))
+    _, page = write(tmp_path, dataset, perfect(dataset), counts=counts)
+    assert [row[:3] for row in page.tables["agreement"][1:]] == [
+        ["cast", "counted", "3"], ["<b>", "counted", "0"]]
+    assert "cast has 3 objects in 2 images; calibration needs at least 20" in page.text
+    alternatives = [attributes["alt"] for tag, attributes in page.tags if tag == "img"]
+    assert sum("counted and true numbers of cast" in text for text in alternatives) == 1
+    assert not any("numbers of <b>" in text for text in alternatives)  # there are none
 
 
 def test_a_bare_checkpoint_has_no_training_and_no_configuration(tmp_path):

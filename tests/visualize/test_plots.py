@@ -61,6 +61,35 @@ def test_losses_that_are_missing_leave_gaps():
     np.testing.assert_array_equal(ax.lines[0].get_ydata(), [3, np.nan, 1])
 
 
+def test_ap_of_the_epochs_that_were_evaluated():
+    history = {"loss": [1.0] * 4, "val_AP": [None, 0.25, None, 0.125],
+               "val_AP50": [np.nan, 0.5, None, 0.3]}
+    ax = visualize.plot_ap_by_epoch(history, epochs=[4, 5, 6, 7])
+    ap, highest, ap50 = ax.lines
+    np.testing.assert_array_equal(ap.get_xydata(), [[5, 0.25], [7, 0.125]])
+    np.testing.assert_array_equal(highest.get_xydata(), [[5, 0.25]])
+    np.testing.assert_array_equal(ap50.get_xydata(), [[5, 0.5], [7, 0.3]])
+    assert (ap.get_linestyle(), ap50.get_linestyle()) == ("-", "--")
+    assert legend_texts(ax) == ["AP", "AP50"] and ax.get_xlabel() == "epoch"
+    assert ax.get_ylim()[0] == 0 and 0.5 < ax.get_ylim()[1] < 1
+    # below the losses of the same epochs
+    assert ax.get_xlim() == pytest.approx(visualize.plot_losses(history, epochs=[4, 5, 6, 7])
+                                          .get_xlim())
+
+
+@pytest.mark.parametrize("history", [{}, {"loss": [1.0]}, {"val_AP": [None, None]}])
+def test_ap_that_was_not_computed(history):
+    ax = visualize.plot_ap_by_epoch(history)
+    assert len(ax.lines) == 0 and ax.get_legend() is None
+
+
+def test_an_ap_of_zero_is_drawn():
+    given = Figure().add_subplot()
+    ax = visualize.plot_ap_by_epoch({"val_AP": [0.0]}, given)
+    assert ax is given and ax.get_ylim() == (0, 1.02)
+    np.testing.assert_array_equal(ax.lines[0].get_xydata(), [[1, 0]])
+
+
 def test_sizes_of_boxes_are_counted_by_class():
     sides = np.array([10, 10.5, 40, 300, 300, 300])
     ax = visualize.plot_box_sizes(sides, [1, 3, 1, 3, 3, 3], NAMES, anchors=(16, 32))
