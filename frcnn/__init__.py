@@ -4,6 +4,7 @@ Importing the package loads neither Keras nor a backend; `MaskRCNN` does when it
 """
 
 import importlib
+import os
 from typing import Any
 
 __version__ = "0.1.0"
@@ -16,6 +17,9 @@ _MODULES = {
     "MaskRCNN": "frcnn.model",
     "VocDataset": "frcnn.data",
 }
+
+if os.environ.get("TF_ONEDNN_ASSUME_FROZEN_WEIGHTS"):  # of detection_only, in another process
+    importlib.import_module("frcnn.startup")  # which then guards Keras here, too
 
 
 def __getattr__(name: str) -> Any:

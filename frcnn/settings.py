@@ -9,17 +9,19 @@ import importlib
 import inspect
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import MethodType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from frcnn.errors import ConfigError
-from frcnn.files import to_plain_json, write_json
+from frcnn.files import parse_json, to_plain_json, write_json
 
 # Similarity (difflib's ratio) from which on an unknown name is taken for a misspelled setting.
 _MISSPELLED = 0.85
+# Functions from here may be named by a file.
+_OWN_NETWORK = "frcnn.network."
 _CONTAINERS = (list, dict, set, tuple, np.ndarray)
 
 
@@ -97,6 +99,13 @@ class Settings:
                     "setting of your own a name that differs more.")
 
     if not TYPE_CHECKING:  # type checkers would allow any name because of it
+
+        def __getattr__(self, name: str) -> Any:
+            if name in type(self)._ignored:
+                raise AttributeError(
+                    f"{name} is a setting of the reference's masks or of its older releases, and "
+                    "has no effect here: leave it out.")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
         def __setattr__(self, name: str, value: Any) -> None:
             if _is_setting_name(name):
@@ -187,27 +196,42 @@ class Settings:
                     raise ConfigError(f"{name} cannot be stored: {error}") from error
         return plain
 
+    def custom_paths(self) -> set[str]:
+        """The import paths of the functions among the settings."""
+        return _import_paths(self)
+
     @classmethod
-    def from_json(cls, text: str) -> Self:
+    def from_json(cls, text: str, allow_custom: bool | Collection[str] = False) -> Self:
         """The instance that `to_json` described.
 
         Settings that this class does not have are ignored, so that older and newer files can be
         read.
 
+        Args:
+            text: a JSON object.
+            allow_custom: True imports the functions that the text names, whatever they are, and
+                lets them be called: only for a text from someone you trust. Or the import paths
+                that are allowed. Those of the class itself, and of `frcnn.network`, always are.
+
         Raises:
-            ConfigError: the text is not a JSON object, or a value is not allowed.
+            ConfigError: the text is not a JSON object, a value is not allowed, or it names a
+                function that may not be imported.
         """
         try:
-            settings = json.loads(text)
-        except json.JSONDecodeError as error:
+            settings = parse_json(text)
+        except ValueError as error:
             raise ConfigError(f"The configuration is not JSON: {error}.") from error
         if not isinstance(settings, dict):
             raise ConfigError("The configuration is not a JSON object of settings.")
-        return cls(**{name: cls._from_plain(name, settings[name])
-                      for name in cls.setting_names() if name in settings})
+        own = _import_paths(cls)  # a set of texts, in which a list or dict cannot be looked up
+        allowed = allow_custom if isinstance(allow_custom, bool) else {*allow_custom}
+        return cls(**{name: cls._from_plain(name, settings[name], allowed)
+                      for name in cls.setting_names() if name in settings
+                      and not (name in cls._callables and isinstance(settings[name], str)
+                               and settings[name] in own)})
 
     @classmethod
-    def _from_plain(cls, name: str, value: Any) -> Any:
+    def _from_plain(cls, name: str, value: Any, allowed: bool | set[str]) -> Any:
         if name in cls._arrays or isinstance(getattr(cls, name), np.ndarray):
             try:
                 return np.array(value)
@@ -215,7 +239,8 @@ class Settings:
                 raise ConfigError(
                     f"{name} is {value!r}; allowed is a flat list of numbers.") from None
         if name in cls._callables and isinstance(value, str) and ":" in value:
-            return _import_callable(name, value)
+            is_trusted = allowed if isinstance(allowed, bool) else value in allowed
+            return _import_callable(name, value, is_trusted)
         return value
 
 
@@ -244,16 +269,35 @@ def _import_path(name: str, value: Any) -> str:
     return f"{value.__module__}:{value.__qualname__}"
 
 
-def _import_callable(name: str, path: str) -> Any:
+def _import_paths(owner: Settings | type[Settings]) -> set[str]:
+    """Those of the functions that an instance or a class has as settings."""
+    functions = {name: getattr(owner, name, None) for name in owner._callables}
+    return {_import_path(name, value) for name, value in functions.items()
+            if callable(value) and hasattr(value, "__qualname__")}
+
+
+def _import_callable(name: str, path: str, is_trusted: bool) -> Any:
     module, _, attribute = path.partition(":")
+    if not is_trusted and not f"{module}.".startswith(_OWN_NETWORK):
+        raise _not_trusted(name, path)
     owner: Any = None
     try:
         found: Any = importlib.import_module(module)
         for part in attribute.split("."):
             owner, found = found, getattr(found, part)
+            if not is_trusted and not f"{getattr(found, '__module__', '')}.".startswith("frcnn."):
+                raise _not_trusted(name, path)  # something that the module imports itself
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"{name} names {path!r}, which cannot be imported: {error}.") from error
     if inspect.isfunction(found) and inspect.isclass(owner) and issubclass(owner, Settings) \
             and not isinstance(inspect.getattr_static(owner, part), staticmethod):
         return MethodType(found, owner())
     return found
+
+
+def _not_trusted(name: str, path: str) -> ConfigError:
+    module, _, attribute = path.partition(":")
+    return ConfigError(
+        f"{name} names {path!r}: the module {module} would be imported, and {attribute} called "
+        "from it, with your rights. That is not done because a file says so. If you trust where "
+        "the file comes from, pass allow_custom=True (a program: --trust).")

@@ -1,12 +1,15 @@
 """The reference's utility names, re-exported: a compatibility namespace.
 
+Those for masks say what to write instead.
+
 Names from modules that are slow to import or need Keras are imported when first used.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from frcnn.data.resize import resize_image
+from frcnn.compatibility import left_out
+from frcnn.data.resize import resize, resize_image
 from frcnn.geometry.anchors import generate_anchors, generate_pyramid_anchors
 from frcnn.geometry.boxes import (
     apply_box_deltas,
@@ -26,6 +29,12 @@ if TYPE_CHECKING:  # for editors, linters and type checkers
     from frcnn.evaluate import compute_ap, compute_ap_range, compute_matches, compute_recall
     from frcnn.network.ops import batch_slice, box_refinement_graph
     from frcnn.weights.download import download_trained_weights
+
+compute_overlaps_masks = left_out("compute_overlaps_masks")
+resize_mask = left_out("resize_mask")
+minimize_mask = left_out("minimize_mask")
+expand_mask = left_out("expand_mask")
+unmold_mask = left_out("unmold_mask")
 
 _LAZY = {
     "Dataset": "frcnn.data",
@@ -49,17 +58,23 @@ __all__ = [
     "compute_iou",
     "compute_matches",
     "compute_overlaps",
+    "compute_overlaps_masks",
     "compute_recall",
     "denorm_boxes",
     "download_trained_weights",
+    "expand_mask",
     "extract_bboxes",
     "generate_anchors",
     "generate_pyramid_anchors",
+    "minimize_mask",
     "non_max_suppression",
     "norm_boxes",
+    "resize",
     "resize_bbox",
     "resize_image",
+    "resize_mask",
     "trim_zeros",
+    "unmold_mask",
 ]
 
 

@@ -74,6 +74,16 @@ def _backbone(name):
 
 
 @pytest.fixture(scope="session")
+def exports(tmp_path_factory):
+    """An `export_tools.Exports`: a small detector, and its exported files."""
+    for module in ("ai_edge_litert", "onnx", "onnxruntime", "openvino", "tf2onnx"):
+        pytest.importorskip(module)
+    from export_tools import Exports
+
+    return Exports(tmp_path_factory.mktemp("exports"))
+
+
+@pytest.fixture(scope="session")
 def detecting(tmp_path_factory):
     """A small MaskRCNN for detection, with random weights that find something anywhere."""
     from model_tools import prefer_objects, small_config

@@ -1,6 +1,7 @@
 """Config: defaults, checks that name the setting, and the way through JSON."""
 
 import copy
+import importlib
 import json
 
 import numpy as np
@@ -29,7 +30,10 @@ REFERENCE_DEFAULTS = {
     "GRADIENT_CLIP_NORM": 5.0,
     # Ours.
     "STEPS_PER_EPOCH": None, "VALIDATION_STEPS": None, "LABEL_SMOOTHING": 0.0,
-    "PROPOSAL_APPEND_GT": False,
+    "PROPOSAL_APPEND_GT": False, "CASCADE_IOUS": [], "PYRAMID_ATTENTION": False,
+    "REPEAT_THRESHOLD": 0.0, "PASTE_OBJECTS": 0.0,
+    "MULTI_SCALE": None, "CROP_OBJECTS": 0.0, "DETECTION_FLIPS": [],
+    "DETECTION_FUSION_IOU": 0.55, "DETECTION_BOX_VOTING": 0.0,
 }  # fmt: skip
 
 
@@ -77,6 +81,20 @@ def test_settings_come_from_a_subclass_or_by_keyword():
     assert Config().NUM_CLASSES == 1  # untouched
 
 
+@pytest.mark.parametrize("ious", [(), [], (0.5, 0.6, 0.7), [0.5, 0.55], np.array([0.5, 0.75])])
+def test_a_cascade_is_kept_as_it_is(ious):
+    config = Config(CASCADE_IOUS=ious)
+    for same in (config, Config.from_json(config.to_json())):
+        np.testing.assert_array_equal(same.CASCADE_IOUS, ious)
+
+
+@pytest.mark.parametrize("flips", [(), [], ("horizontal",), ["both", "vertical"]])
+def test_flips_are_kept_as_they_are(flips):
+    config = Config(DETECTION_FLIPS=flips)
+    for same in (config, Config.from_json(config.to_json())):
+        assert list(same.DETECTION_FLIPS) == list(flips)
+
+
 def test_a_crop_is_as_large_as_min_dim():
     config = Config(IMAGE_RESIZE_MODE="crop", IMAGE_MIN_DIM=512, IMAGE_MAX_DIM=256)
     assert config.IMAGE_SHAPE.tolist() == [512, 512, 3]
@@ -100,10 +118,10 @@ BAD = [
     ("RPN_ANCHOR_SCALES", (32, 64)), ("RPN_ANCHOR_SCALES", 32), ("RPN_ANCHOR_SCALES", None),
     ("RPN_ANCHOR_SCALES", ("a",) * 5), ("RPN_ANCHOR_SCALES", (32, 64, 128, 256, 0)),
     ("RPN_ANCHOR_RATIOS", []), ("RPN_ANCHOR_RATIOS", [0.5, -1]), ("RPN_ANCHOR_RATIOS", 1),
-    ("BACKBONE_STRIDES", [4, 8, 16]), ("BACKBONE_STRIDES", None),
+    ("BACKBONE_STRIDES", [4, 8, 12]), ("BACKBONE_STRIDES", None),
     ("BACKBONE_STRIDES", [0, 8, 16, 32, 64]), ("BACKBONE_STRIDES", [2, 4, 8, 16, 32]),
     ("NAME", ""), ("NAME", "  "), ("NAME", "a/b"), ("NAME", "a\\b"), ("NAME", 7),
-    ("TRAIN_BN", "false"), ("TRAIN_BN", None), ("TRAIN_BN", 1), ("USE_RPN_ROIS", "False"),
+    ("TRAIN_BN", "false"), ("TRAIN_BN", 1), ("USE_RPN_ROIS", "False"),
     ("USE_RPN_ROIS", 0),
     ("RPN_BBOX_STD_DEV", [1, 1, 1]), ("BBOX_STD_DEV", [0.1, 0.1, 0.2, 0]),
     ("BBOX_STD_DEV", "abcd"),
@@ -114,6 +132,19 @@ BAD = [
     ("LOSS_WEIGHTS", {"rpn_loss": 1.0}), ("LOSS_WEIGHTS", [1, 1, 1, 1]),
     ("LOSS_WEIGHTS", {"rpn_class_loss": -1}), ("COMPUTE_BACKBONE_SHAPE", [4, 8]),
     ("LEARNING_RATE", np.complex64(1)),
+    ("CASCADE_IOUS", (0.5,)), ("CASCADE_IOUS", (0.6, 0.7)), ("CASCADE_IOUS", (0.5, 0.5)),
+    ("CASCADE_IOUS", (0.5, 0.7, 0.6)), ("CASCADE_IOUS", (0.5, 1.0)), ("CASCADE_IOUS", 3),
+    ("CASCADE_IOUS", None), ("CASCADE_IOUS", True), ("CASCADE_IOUS", "0.5,0.6"),
+    ("CASCADE_IOUS", ""), ("CASCADE_IOUS", {}), ("CASCADE_IOUS", (0.5, float("nan"))),
+    ("PYRAMID_ATTENTION", "true"), ("PYRAMID_ATTENTION", None),
+    ("REPEAT_THRESHOLD", -0.1), ("REPEAT_THRESHOLD", 1.5), ("REPEAT_THRESHOLD", None),
+    ("CROP_OBJECTS", 2), ("CROP_OBJECTS", "0.5"), ("PASTE_OBJECTS", -1), ("PASTE_OBJECTS", True),
+    ("PASTE_OBJECTS", float("inf")), ("MULTI_SCALE", (1.0, 0.7)), ("MULTI_SCALE", 0.7),
+    ("DETECTION_FLIPS", "horizontal"), ("DETECTION_FLIPS", ("diagonal",)),
+    ("DETECTION_FLIPS", ("both", "both")), ("DETECTION_FLIPS", None), ("DETECTION_FLIPS", (1,)),
+    ("DETECTION_FUSION_IOU", 1.5), ("DETECTION_FUSION_IOU", None),
+    ("DETECTION_BOX_VOTING", -0.1), ("DETECTION_BOX_VOTING", True), ("DETECTION_BOX_VOTING", 2),
+    ("MULTI_SCALE", (0, 1)), ("MULTI_SCALE", (0.5, 1, 2)), ("MULTI_SCALE", "0.7,1.0"),
 ]  # fmt: skip
 
 
@@ -139,7 +170,8 @@ def test_sides_need_no_factor_where_images_are_padded_anyway():
     assert Config(IMAGE_RESIZE_MODE="pad64", IMAGE_MAX_DIM=1000).IMAGE_MAX_DIM == 1000
 
 
-@pytest.mark.parametrize("name", ["TRAIN_BN", "USE_RPN_ROIS", "PROPOSAL_APPEND_GT"])
+@pytest.mark.parametrize("name", ["TRAIN_BN", "USE_RPN_ROIS", "PROPOSAL_APPEND_GT",
+                                  "PYRAMID_ATTENTION"])
 def test_a_switch_given_as_text_is_refused_with_what_to_write(name):
     with pytest.raises(ConfigError, match=f"{name} is 'false'; allowed is True or False"):
         Config(**{name: "false"})
@@ -150,7 +182,7 @@ def test_a_callable_backbone_may_have_strides_of_its_own():
     strides = np.array([2, 4, 8, 16, 32])
     config = Config(BACKBONE=build_backbone, COMPUTE_BACKBONE_SHAPE=backbone_shapes,
                     BACKBONE_STRIDES=strides)
-    restored = Config.from_json(config.to_json())
+    restored = Config.from_json(config.to_json(), allow_custom=True)
     np.testing.assert_array_equal(restored.BACKBONE_STRIDES, strides)
     assert Config(BACKBONE_STRIDES=np.array([4, 8, 16, 32, 64])).BACKBONE == "resnet101"
 
@@ -318,8 +350,9 @@ def test_a_callable_backbone_needs_its_shapes():
 ])  # fmt: skip
 def test_functions_are_called_as_they_are_and_survive_json(make):
     config = make()
-    for found in (config, Config.from_json(config.to_json()),
-                  type(config).from_json(config.to_json()), config.replaced(NUM_CLASSES=2)):
+    for found in (config, Config.from_json(config.to_json(), allow_custom=True),
+                  type(config).from_json(config.to_json(), allow_custom=type(config) is Config),
+                  config.replaced(NUM_CLASSES=2)):
         assert found.BACKBONE("image") == "image"
         assert found.COMPUTE_BACKBONE_SHAPE((64, 128, 3))[0] == [16, 32]
 
@@ -327,7 +360,63 @@ def test_functions_are_called_as_they_are_and_survive_json(make):
 def test_a_function_that_cannot_be_found_again_is_named():
     text = Named().to_json().replace("build_backbone", "gone")
     with pytest.raises(ConfigError, match=r"BACKBONE names .*gone.* cannot be imported"):
+        Config.from_json(text, allow_custom=True)
+
+
+FOREIGN = {
+    "a program": "subprocess:Popen",
+    "a module": "os:path",
+    "a function of another module": "frcnn.files:os.system",
+    "a module in a module": "frcnn.network.inspection:keras.utils.get_file",
+    "a package of a similar name": "frcnn.networks:resnet",
+    "a program of this package": "frcnn.cli.__main__:main",
+    "a class of another module": "frcnn.network.resnet:Any",
+}
+
+
+@pytest.mark.parametrize("path", FOREIGN.values(), ids=FOREIGN)
+@pytest.mark.parametrize("name", ["BACKBONE", "COMPUTE_BACKBONE_SHAPE"])
+def test_nothing_is_imported_because_a_text_says_so(monkeypatch, name, path):
+    text = json.dumps({"BACKBONE": build_path(build_backbone),
+                       "COMPUTE_BACKBONE_SHAPE": build_path(backbone_shapes), name: path})
+    allowed = {build_path(build_backbone), build_path(backbone_shapes)}
+    import frcnn.network.inspection  # noqa: F401 - Keras imports much, which is not meant
+
+    imported, load = [], importlib.import_module
+    monkeypatch.setattr(importlib, "import_module",
+                        lambda *args: imported.append(args[0]) or load(*args))
+    with pytest.raises(ConfigError) as raised:
+        Config.from_json(text, allow_custom=allowed)
+    assert f"{name} names {path!r}" in str(raised.value)
+    module, _, attribute = path.partition(":")
+    assert f"the module {module} would be imported, and {attribute} called" in str(raised.value)
+    assert "allow_custom=True" in str(raised.value) and "--trust" in str(raised.value)
+    assert not [name for name in imported if not name.startswith(("frcnn.network.", __name__))]
+
+
+def build_path(function):
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+def test_a_text_may_name_what_the_class_has_and_what_is_allowed():
+    text = Config(BACKBONE=build_backbone, COMPUTE_BACKBONE_SHAPE=backbone_shapes).to_json()
+    with pytest.raises(ConfigError, match="is not done because a file says so"):
         Config.from_json(text)
+    assert Config.from_json(text, {build_path(build_backbone), build_path(backbone_shapes)}
+                            ).BACKBONE is build_backbone
+    with pytest.raises(ConfigError, match="COMPUTE_BACKBONE_SHAPE names"):
+        Config.from_json(text, [build_path(build_backbone)])
+    assert Named.from_json(text).BACKBONE is build_backbone  # Named has both
+    assert Named().custom_paths() == {build_path(build_backbone), build_path(backbone_shapes)}
+    assert Config().custom_paths() == set()
+
+
+def test_a_network_of_this_package_may_be_named():
+    from frcnn.network.resnet import resnet_graph  # not at the top: it loads Keras
+
+    text = Config(BACKBONE=resnet_graph, COMPUTE_BACKBONE_SHAPE=backbone_shapes).to_json()
+    found = Config.from_json(text, [build_path(backbone_shapes)])
+    assert found.BACKBONE is resnet_graph
 
 
 def test_a_callable_without_a_name_cannot_be_stored():

@@ -130,3 +130,15 @@ def test_what_needs_no_keras_does_not_load_it():
     done = subprocess.run([sys.executable, "-c", LIGHT, *names], cwd=PROJECT, capture_output=True,
                           text=True)
     assert done.returncode == 0, done.stderr
+
+
+# --- errors -------------------------------------------------------------------------------------
+
+
+def test_what_a_user_can_put_right_has_a_class_of_its_own():
+    """A plain ValueError or TypeError would end a program in a stack trace."""
+    plain = [f"{name_of(path)}:{node.lineno}" for path in FILES for node in ast.walk(tree(path))
+             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)
+             and ast.unparse(node.exc.func) in ("ValueError", "TypeError", "RuntimeError")]
+    # JSON's helpers raise as `json` does, and their callers say what to do.
+    assert [place for place in plain if not place.startswith("frcnn/files.py")] == []

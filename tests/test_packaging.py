@@ -109,7 +109,7 @@ def test_the_command_works_without_a_checkout(installed, coco_folder, tmp_path):
                   folder=folder)
     (logs,) = (folder / "logs").iterdir()
     assert f"report        logs/{logs.name}/report.html" in printed.replace("\\", "/")
-    for name in ("mask_rcnn_frcnn_0001.h5", "mask_rcnn_frcnn_0001.json", "options.json",
+    for name in ("mask_rcnn_frcnn_0001.h5", "config_mask_rcnn_frcnn_0001.json", "options.json",
                  "plan.json", "metrics.json", "report.html"):
         assert (logs / name).is_file(), name
     printed = run(command, "detect", coco_folder / "val", "--min-confidence", 0, "--pictures",
@@ -118,3 +118,64 @@ def test_the_command_works_without_a_checkout(installed, coco_folder, tmp_path):
     assert len(list((folder / "shown").glob("*.png"))) == 3
     printed = run(command, "evaluate", "--dataset", coco_folder, folder=folder)
     assert "AP50" in printed and (logs / "evaluate_val" / "report.html").is_file()
+
+
+# --- the runtime alone ----------------------------------------------------------------------------
+
+BLOCKED = """
+import importlib.abc, sys
+
+class Blocker(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked}:
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, Blocker())
+import frcnn
+assert frcnn.__file__.startswith(sys.argv[1]), frcnn.__file__
+from frcnn.cli import main
+sys.exit(main.main(sys.argv[2:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def runtime_wheel(tmp_path_factory):
+    """The wheel of the distribution in runtime/."""
+    source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("dist")
+    for folder in ("frcnn", "runtime"):
+        shutil.copytree(PROJECT / folder, source / folder,
+                        ignore=shutil.ignore_patterns("__pycache__", "build", "*.egg-info"))
+    shutil.copy(PROJECT / "requirements.txt", source)
+    run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", target,
+        source / "runtime", folder=source)
+    (path,) = target.glob("frcnn_runtime-*.whl")
+    return path
+
+
+def test_the_runtime_requires_neither_keras_nor_tensorflow(runtime_wheel):
+    with zipfile.ZipFile(runtime_wheel) as archive:
+        names = archive.namelist()
+        (metadata,) = [name for name in names if name.endswith(".dist-info/METADATA")]
+        content = Parser().parsestr(archive.read(metadata).decode())
+    assert {name for name in names if ".dist-info/" not in name} == files_of_the_package()
+    required = {text.split(">=")[0] for text in content.get_all("Requires-Dist")
+                if "extra ==" not in text}
+    assert required == {"numpy", "pillow", "platformdirs", "tqdm"}
+    assert set(content.get_all("Provides-Extra")) == {"onnx", "openvino", "litert"}
+
+
+def test_the_runtime_detects_with_nothing_else(runtime_wheel, exports, coco_folder, tmp_path):
+    required = [line for line in (PROJECT / "requirements.txt").read_text().splitlines()
+                if line and not line.startswith("#")]
+    modules = {"scikit-image": "skimage", "pillow": "PIL"}
+    blocked = {modules.get(name, name) for name in (line.split(">=")[0] for line in required)}
+    blocked -= {"numpy", "PIL", "platformdirs", "tqdm"}
+    place = tmp_path / "installed"
+    run(sys.executable, "-m", "pip", "install", "--no-deps", "--no-index", "--target", place,
+        runtime_wheel, folder=tmp_path)
+    code = BLOCKED.replace("{blocked}", repr(blocked | {"jax", "torch"}))
+    code = f"import sys; sys.path.insert(0, {str(place)!r})\n{code}"
+    for format in ("onnx", "openvino", "litert"):
+        printed = run(sys.executable, "-c", code, place, "detect", coco_folder / "val", "--model",
+                      exports(format)[0], "--output", tmp_path / f"{format}.json", folder=tmp_path)
+        assert "in 3 of 3 images" in printed

@@ -9,15 +9,24 @@ import pytest
 from places import PROJECT
 
 # Packages whose module has another name.
-MODULES = {"scikit-image": "skimage", "pillow": "PIL", "import-linter": "importlinter"}
+MODULES = {"scikit-image": "skimage", "pillow": "PIL", "import-linter": "importlinter",
+           "ai-edge-litert": "ai_edge_litert", "python-multipart": "python_multipart",
+           "prometheus-client": "prometheus_client"}
 # Named without an import: Keras's callback imports TensorBoard; tests run build and import-linter
 # as programs; notebooks need a kernel, which Jupyter starts.
 NOT_IMPORTED = {"tensorboard", "build", "importlinter", "ipykernel"}
 # Imported only where it is installed.
-OPTIONAL = {"IPython", "torch", "torchvision"}
+OPTIONAL = {"IPython", "albumentations", "torch", "torchvision"}
+ENGINES = {"onnxruntime", "ai_edge_litert"}
+# Backends of Keras besides TensorFlow, which users choose.
+BACKENDS = {"jax"}
 # pooch downloads with it; a test replaces its connection.
 WITH_POOCH = {"requests"}
-REQUIREMENT = re.compile(r"([A-Za-z0-9_.-]+)>=[0-9][0-9.]*")
+WITH_SCIKIT_IMAGE = {"tifffile"}
+WITH_TIFFSLIDE = {"imagecodecs"}
+# Functions that import a module by its name.
+BY_NAME = ("importorskip", "import_module")
+REQUIREMENT = re.compile(r"([A-Za-z0-9_.-]+)(?:\[[a-z]+\])?>=[0-9][0-9.]*")
 
 
 def modules_of(requirements):
@@ -39,27 +48,36 @@ def extras():
             lists[node.targets[0].id] = [
                 text for item in node.value.elts for text in
                 (lists[item.value.id] if isinstance(item, ast.Starred) else [item.value])]
-    return {name: modules_of(lists[name]) for name in ("TEST", "DOCS", "DEV", "NOTEBOOKS")}
+    return {name: modules_of(requirements) for name, requirements in lists.items()}
 
 
 def imported(*folders):
     """Names of the modules from elsewhere that the files of these folders import."""
     found = set()
-    for path in (path for folder in folders for path in (PROJECT / folder).rglob("*.py")):
+    for path in (path for folder in folders for path in (PROJECT / folder).rglob("*.py")
+                 if "scripts" not in path.parts):  # those import the reference
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import):
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:
                 found.add(node.module.split(".")[0])
+            elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in BY_NAME \
+                    and isinstance(node.args[0], ast.Constant):
+                found.add(node.args[0].value.split(".")[0])
     ours = {path.stem for folder in ("tests/tools", "tests/golden", "notebooks")
-            for path in (PROJECT / folder).glob("*.py")}
+            for path in (PROJECT / folder).iterdir()
+            if path.suffix == ".py" or (path / "__init__.py").is_file()}
     ours |= {"frcnn", "samples", "benchmarks", "notebooks"}
     return found - ours - OPTIONAL - sys.stdlib_module_names
 
 
 def test_the_package_and_its_samples_import_what_is_required():
     used = imported("frcnn", "samples")
-    assert used == required() - NOT_IMPORTED
+    of_extras = set().union(*(modules for name, modules in extras().items()
+                              if name not in ("TEST", "DOCS", "DEV", "NOTEBOOKS")))
+    assert used - of_extras - BACKENDS == required() - NOT_IMPORTED
+    # The engines are imported by name, where a file of theirs is opened.
+    assert extras()["EXPORT"] - ENGINES <= used
 
 
 def test_tensorboard_is_used_through_keras():
@@ -68,11 +86,12 @@ def test_tensorboard_is_used_through_keras():
 
 
 def test_tests_import_what_the_extra_brings():
-    allowed = required() | extras()["TEST"] | WITH_POOCH
+    allowed = required() | extras()["TEST"] | extras()["EXPORT"] | WITH_POOCH \
+        | WITH_SCIKIT_IMAGE | WITH_TIFFSLIDE
     used = imported("tests", "benchmarks", "notebooks")
     assert used <= allowed, used - allowed
-    # what the tests alone bring in is needed by them
-    assert extras()["TEST"] - NOT_IMPORTED <= used
+    # What the extra brings is needed by the tests, or by what they test.
+    assert extras()["TEST"] - NOT_IMPORTED <= used | imported("frcnn")
 
 
 def test_docs_import_what_the_extra_brings():

@@ -7,11 +7,11 @@ import numpy as np
 
 from frcnn.arrays import FloatArray
 from frcnn.cli.options import positive_integer, setting
+from frcnn.cli.outputs import check_plot
 from frcnn.cli.program import Parser, program
 from frcnn.cli.sample import ANY_FOLDER
 from frcnn.data.anchor_fit import (
     COVERED_IOU,
-    LEVELS,
     AnchorShapes,
     Objects,
     best_ious,
@@ -21,6 +21,7 @@ from frcnn.data.anchor_fit import (
 )
 from frcnn.data.folders import open_folder
 from frcnn.errors import DatasetError
+from frcnn.files import expanded
 
 DESCRIPTION = """\
 Compares the sizes and shapes of a data set's objects with the anchors of the five pyramid levels,
@@ -60,7 +61,9 @@ def run(options: argparse.Namespace) -> int:
     sides = {} if options.image_size is None else {
         "IMAGE_MIN_DIM": options.image_size, "IMAGE_MAX_DIM": options.image_size}
     config = ANY_FOLDER.config.replaced(**{**sides, **dict(options.settings)})
-    dataset = open_folder(options.folder, options.subset, skip_bad=True)
+    dataset = open_folder(expanded(options.folder), options.subset, skip_bad=True)
+    if options.output:
+        check_plot("--output", options.output, (info.get("path") for info in dataset.image_info))
     objects = molded_objects(dataset, config)
     if not len(objects):
         raise DatasetError(f"The subset {options.subset!r} of {options.folder} has no objects to "
@@ -88,7 +91,7 @@ def format_levels(objects: Objects, anchors: AnchorShapes, ious: FloatArray) -> 
     for level, (scale, stride) in enumerate(zip(anchors.scales, anchors.strides)):
         own = level_of == level
         covered = f"{(best[own, level] >= COVERED_IOU).mean():8.1%}" if own.any() else "       -"
-        lines.append(f"{LEVELS[level]:5} {scale:6g} {stride * anchors.anchor_stride:9} "
+        lines.append(f"P{level + 2:<4} {scale:6g} {stride * anchors.anchor_stride:9} "
                      f"{int(own.sum()):8} {covered}")
     return "\n".join(lines)
 

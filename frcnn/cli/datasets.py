@@ -1,17 +1,17 @@
 """What the programs do with a data set before they load Keras: check it and describe it."""
 
-from collections.abc import Sequence
-
 from frcnn.cli.program import shows_progress
-from frcnn.data.check import settle_images
+from frcnn.config import Config
+from frcnn.data.agreement import check_intensity
+from frcnn.data.check import LargeSize, settle_images
 from frcnn.data.dataset import Dataset
-from frcnn.errors import DatasetError
 
 # This many images of a subset are decoded before training, which takes some seconds on a laptop.
 MOST_DECODED = 2000
 
 
-def check_images(dataset: Dataset, decode: bool = True, skip_bad: bool = False) -> None:
+def check_images(dataset: Dataset, decode: bool = True, skip_bad: bool = False,
+                 large_size: LargeSize | None = None) -> None:
     """Reads the images once, so that a bad one is reported now and not in the middle of the work.
 
     Args:
@@ -19,19 +19,21 @@ def check_images(dataset: Dataset, decode: bool = True, skip_bad: bool = False) 
         decode: whether to decode them, which finds truncated ones; of more than MOST_DECODED
             images the rest is checked by the header alone.
         skip_bad: whether to remove bad images from the data set, with a warning.
+        large_size: of images that are read by regions; see `frcnn.data.check.check_images`.
 
     Raises:
         DatasetError: naming the first few bad images and what is wrong with them.
     """
     settle_images(dataset, skip_bad=skip_bad, decode=MOST_DECODED if decode else 0,
-                  progress=shows_progress())
+                  progress=shows_progress(), large_size=large_size)
 
 
-def check_same_classes(names: Sequence[str], dataset: Dataset, where: str, advice: str) -> None:
-    """Raises DatasetError unless `names` (background first) are the data set's classes."""
-    if list(names) != list(dataset.class_names):
-        raise DatasetError(f"{where} has the classes {', '.join(names[1:])}, but the data set has "
-                           f"{', '.join(dataset.class_names[1:])}. {advice}")
+def adapt(dataset: Dataset, config: Config) -> None:
+    """Has a data set read its images as a configuration says."""
+    dataset.image_channels = config.IMAGE_CHANNEL_COUNT
+    if config.IMAGE_INTENSITY_RANGE is not None:
+        dataset.intensity_range = config.IMAGE_INTENSITY_RANGE
+    check_intensity(dataset, config)
 
 
 def describe(dataset: Dataset) -> str:

@@ -1,165 +1,84 @@
-"""The files of `frcnn detect`: which images to read, and results as JSON, CSV and pictures."""
+"""`frcnn detections`: the results of many images, a folder of shards, in another format."""
 
-import csv
-import glob
+import argparse
 import json
-import os
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from frcnn.arrays import Image
-from frcnn.errors import DatasetError, FrcnnError
-from frcnn.files import check_writable, expanded, replacing, write_json
+import numpy as np
 
-# What `MaskRCNN.detect` returns for an image, and one detection as in COCO's results format.
-Detections: TypeAlias = Mapping[str, Any]
-Row: TypeAlias = dict[str, Any]
+from frcnn.cli import outputs, results
+from frcnn.cli.program import Parser, program
+from frcnn.files import expanded
+from frcnn.formats.detections import Classes, ImageDetections
+from frcnn.formats.registry import FORMATS, describe, format_of, write
+from frcnn.shards.store import Row, Store, unfinished
 
-KINDS = (".json", ".csv")
-COLUMNS = ("file_name", "image_id", "category_id", "category_name", "score",
-           "x", "y", "width", "height")
+DESCRIPTION = """\
+Writes what 'frcnn detect --output FOLDER' has found in another format. An image's id is that of the
+table or annotations it was listed in, else its path. Tables and COCO's results are written image by
+image, so that any number of them needs little memory.
 
+formats, by the file's ending or --format:
+{formats}
 
-def find_images(inputs: Iterable[str]) -> list[Path]:
-    """The files that images, folders and patterns name, each once, in order.
-
-    Of a folder these are all files directly in it, except hidden ones.
-
-    Raises:
-        FileNotFoundError: an input names no file.
-    """
-    found: dict[Path, None] = {}
-    for text in inputs:
-        path = expanded(text)
-        if path.is_dir():
-            files = [file for file in sorted(path.iterdir())
-                     if file.is_file() and not file.name.startswith(".")]
-        elif path.exists():
-            files = [path]
-        else:
-            names = glob.glob(str(path), recursive=True)
-            files = [Path(name) for name in sorted(names) if os.path.isfile(name)]
-        if not files:
-            raise FileNotFoundError(f"{text}: no such file, and no file matches it."
-                                    if not path.is_dir() else f"{text}: the folder has no files.")
-        found.update((file, None) for file in files)
-    return list(found)
+exit code: 0 done, 1 some images could not be read or shards are missing, 2 nothing was written.
+"""
 
 
-def number_images(paths: Sequence[Path], annotation_path: str | None = None) -> dict[Path, Any]:
-    """Image ids by path: those of a COCO annotation file by file name, else 1, 2, 3, …
-
-    Raises:
-        DatasetError: the annotation file is unusable, or does not list an image.
-    """
-    if annotation_path is None:
-        return {path: number for number, path in enumerate(paths, start=1)}
-    try:
-        entries = json.loads(Path(annotation_path).read_text(encoding="utf-8"))["images"]
-        known = {Path(entry["file_name"]).name: entry["id"] for entry in entries}
-    except (ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{annotation_path} is no COCO annotation file: it needs 'images' with "
-                           "'id' and 'file_name'.") from error
-    unknown = [path for path in paths if path.name not in known]
-    if unknown:
-        raise DatasetError(f"{annotation_path} does not list {unknown[0].name}; leave "
-                           "--annotations out to number the images instead.")
-    return {path: known[path.name] for path in paths}
+def build_parser(prog: str = "frcnn detections") -> Parser:
+    """The command line's parser."""
+    parser = Parser(prog=prog, description=DESCRIPTION.format(formats=describe()))
+    parser.add_argument("folder", metavar="FOLDER", help="the folder of results")
+    parser.add_argument("--to", required=True, metavar="FILE",
+                        help="the file to write, or a folder for files of the images")
+    parser.add_argument("--format", choices=tuple(FORMATS),
+                        help="the format, where the ending does not say it")
+    return parser
 
 
-def check_output(text: str) -> Path:
-    """The Path to write results to.
-
-    Raises:
-        FrcnnError: its ending is not one of KINDS, or it is a folder.
-    """
-    path = expanded(text)
-    if path.suffix.lower() not in KINDS or path.is_dir():
-        raise FrcnnError(f"--output {text}: name a file that ends in {' or '.join(KINDS)}.")
-    return path
+@program
+def main(argv: Sequence[str] | None = None, prog: str = "frcnn detections") -> int:
+    """Runs the program; returns its exit code."""
+    return run(build_parser(prog).parse_args(argv), prog)
 
 
-def check_writable_as(option: str, folder: Path, name: str = "picture.png") -> None:
-    """Makes the folder and tries to write a file of that name, before detection takes hours.
-
-    Raises:
-        FrcnnError: nothing can be written there; the message names the option.
-    """
-    try:
-        check_writable(folder, name)
-    except OSError as error:
-        raise FrcnnError(f"{option}: nothing can be written as {Path(folder) / name} "
-                         f"({error.strerror}); name another place.") from error
-
-
-def to_rows(path: Path, image_id: Any, result: Detections, class_names: Sequence[str],
-            category_ids: Sequence[Any]) -> list[Row]:
-    """One image's detections in COCO's results format, with class and file names added.
-
-    Args:
-        path: the image's file.
-        image_id: the id to give it.
-        result: `boxes` float32 `[N, 4]` (y1, x1, y2, x2) in pixels, `class_ids` and `scores` `[N]`.
-        class_names, category_ids: by class id, background first.
-    """
-    rows: list[Row] = []
-    for box, class_id, score in zip(result["boxes"], result["class_ids"], result["scores"]):
-        y1, x1, y2, x2 = (float(side) for side in box)
-        rows.append({
-            "image_id": image_id,
-            "category_id": category_ids[class_id],
-            "bbox": [round(side, 3) for side in (x1, y1, x2 - x1, y2 - y1)],
-            "score": round(float(score), 6),
-            "category_name": class_names[class_id],
-            "file_name": str(path),
-        })
-    return rows
+def run(options: argparse.Namespace, prog: str = "frcnn detections") -> int:
+    """Converts according to the options of `build_parser`; returns the exit code."""
+    output = expanded(options.to)
+    chosen = format_of(output, options.format)
+    results.check_output("--to", output, chosen)
+    store = Store(options.folder)
+    manifest, shards = store.manifest(), store.shards()
+    outputs.check_not_inputs("--to", [output], [shard.path for shard in shards])
+    counts = {"images": 0, "objects": 0, "errors": 0}
+    classes = Classes(manifest["class_names"], manifest["category_ids"])
+    write(_images(store, counts), output, chosen, classes)
+    print(f"{counts['objects']} objects in {counts['images']} images, written to {output}")
+    missing = len(unfinished(shards))
+    if missing:
+        print(f"{prog}: {missing} of {len(shards)} shards are missing; frcnn detect --resume makes "
+              "them.")
+    if counts["errors"]:
+        print(f"{prog}: {counts['errors']} images could not be read; the column 'error' of their "
+              "shards says why.")
+    return int(bool(missing or counts["errors"]))
 
 
-def write(rows: Sequence[Row], path: Path) -> None:
-    """Writes results as JSON or CSV, by the path's extension; atomically."""
-    if path.suffix.lower() == ".csv":
-        _write_csv(rows, path)
-    else:
-        write_json(path, rows, indent=1, non_finite="null")
+def _images(store: Store, counts: dict[str, int]) -> Iterator[ImageDetections]:
+    """The detections of all images that were read; counts what they are."""
+    for row in store.rows():
+        if row["error"] is not None:
+            counts["errors"] += 1
+            continue
+        counts["images"] += 1
+        counts["objects"] += len(row["scores"])
+        yield _detections(row)
 
 
-def _write_csv(rows: Sequence[Row], path: Path) -> None:
-    with replacing(path) as draft, open(draft, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for row in rows:
-            writer.writerow([row[name] for name in COLUMNS[:5]] + row["bbox"])
-
-
-class Artist:
-    """Writes images with their detections into a folder, as PNG files named after the images.
-
-    Args:
-        folder: the folder; it is made when the first picture is written.
-        class_names: by class id, background first.
-
-    Raises:
-        FrcnnError: the folder is a file.
-    """
-
-    def __init__(self, folder: str, class_names: Sequence[str]) -> None:
-        self.folder = expanded(folder)
-        if self.folder.exists() and not self.folder.is_dir():
-            raise FrcnnError(f"--pictures {folder} is a file; name a folder.")
-        self.class_names = class_names
-        self.taken: set[str] = set()
-
-    def draw(self, path: Path, image: Image, result: Detections) -> None:
-        """Writes one picture; an image whose name is taken gets a number."""
-        from frcnn import visualize
-
-        name, number = path.stem, 1
-        while name in self.taken:
-            number += 1
-            name = f"{path.stem}-{number}"
-        self.taken.add(name)
-        axes = visualize.display_instances(image, result["boxes"], result["class_ids"],
-                                           self.class_names, scores=result["scores"])
-        visualize.save_figure(axes, self.folder / f"{name}.png")
+def _detections(row: Row) -> ImageDetections:
+    image_id: Any = row["path"] if row["image_id"] is None else json.loads(row["image_id"])
+    return ImageDetections(
+        row["path"], image_id, row["height"] or 0, row["width"] or 0,
+        np.array(row["boxes"], np.float32).reshape(-1, 4), np.array(row["class_ids"], np.int32),
+        np.array(row["scores"], np.float32))

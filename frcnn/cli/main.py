@@ -6,6 +6,7 @@ imported only when it is called, so that `frcnn --help` is fast.
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -16,12 +17,18 @@ from frcnn.startup import detection_only
 COMMANDS = {
     "train": "train a detector on a data set, then evaluate it",
     "detect": "detect objects in images",
+    "detections": "write the detections of many images as one file",
+    "serve": "detect in the browser, and for other programs over HTTP",
     "evaluate": "evaluate a trained detector on a data set",
+    "count": "count objects in images and samples, with intervals",
+    "export": "write a trained detector for ONNX, OpenVINO, TensorFlow Serving or LiteRT",
     "check": "list what is wrong with a data set",
     "anchors": "compare anchors with a data set's objects, and recommend better ones",
+    "tile": "cut the large images of a data set into tiles to train on",
     "convert": "convert a data set from Pascal VOC's layout to COCO's",
+    "migrate": "change scripts that were written for Matterport's Mask R-CNN",
 }
-DETECTING = ("detect", "evaluate")  # these never train
+DETECTING = ("detect", "serve", "evaluate", "count")  # these never train
 
 DESCRIPTION = """\
 Detects and classifies objects in images: Faster R-CNN with a feature pyramid, on Keras 3.
@@ -56,6 +63,8 @@ def build_parser() -> Parser:
 def main(argv: Sequence[str] | None = None, prog: str = "frcnn") -> int:
     """Runs the command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:1] == ["--debug"]:  # it belongs to the subcommand
+        arguments[:2] = arguments[1::-1]
     # What follows the command's name is parsed by the subcommand.
     options = build_parser().parse_args(arguments[:1])
     module = importlib.import_module(f"frcnn.cli.{options.command}")
@@ -65,6 +74,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "frcnn") -> int:
 
 def entry() -> None:
     """The console script. It owns the process, so that process-wide settings are allowed."""
+    os.environ["MPLBACKEND"] = "agg"  # no windows; another one may be missing or misspelled
     if sys.argv[1:2] and sys.argv[1] in DETECTING:
         detection_only()
     sys.exit(main())

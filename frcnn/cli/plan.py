@@ -1,14 +1,17 @@
 """Which layers a run trains in which epochs; stored in its folder so that it can continue."""
 
-import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from frcnn.cli.sample import HEAD_SHARE
 from frcnn.cli.starts import Start
 from frcnn.errors import ConfigError
-from frcnn.files import write_json
+from frcnn.files import read_json, write_json
+
+log = logging.getLogger(__name__)
 
 FILE_NAME = "plan.json"
 
@@ -36,6 +39,12 @@ def make(start: Start, stored: Sequence[Stage], default_epochs: int, *,
     A stopped run continues with its stored plan. One that is to train longer, or other layers,
     gets a new stage from its last epoch on. A checkpoint without a plan, such as the reference's,
     is trained for `default_epochs` more epochs.
+
+    From weights of photographs, and with a new head, the heads are trained alone first: until then
+    the gradients of the new layers would spoil good features. From "synthetic" weights all layers
+    are trained from the first epoch, as from random ones. Only the output layers are new, and the
+    backbone has seen nothing but drawings: its features are a beginning, not worth keeping as they
+    are, and its BatchNorm statistics are those of other images.
 
     Args:
         start: the initial weights.
@@ -89,12 +98,34 @@ def save(stages: Sequence[Stage], folder: str | Path) -> None:
 
 
 def load(folder: str | Path) -> list[Stage]:
-    """The plan in a run's folder; empty where there is none that can be used."""
+    """The plan in a run's folder; empty, with a message, where it cannot be used.
+
+    It is also empty where there is none, as in a run of the reference.
+    """
+    path = Path(folder) / FILE_NAME
     try:
-        rows = json.loads((Path(folder) / FILE_NAME).read_text("utf-8"))
-        return [Stage(str(row["layers"]), int(row["since"]), int(row["until"])) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError):
+        rows = read_json(path)
+        if not isinstance(rows, list):
+            raise ConfigError("it holds no list")
+        return [_stage(row) for row in rows]
+    except FileNotFoundError:
         return []
+    except (OSError, ValueError) as error:
+        log.warning("%s cannot be used (%s), so the epochs and layers are those of the command "
+                    "line.", path, error)
+        return []
+
+
+def _stage(row: Any) -> Stage:
+    """A stage as `save` wrote it; raises ConfigError for anything else."""
+    values = [row.get(name) for name in ("layers", "since", "until")] \
+        if isinstance(row, dict) else [None, 0, 0]
+    stage = Stage(*values)
+    if not isinstance(stage.layers, str) or not all(
+            type(epoch) is int and epoch >= 0 for epoch in (stage.since, stage.until)) \
+            or stage.since >= stage.until:
+        raise ConfigError(f"{str(row)[:200]} is no stage of a training")
+    return stage
 
 
 def describe(stages: Sequence[Stage]) -> str:

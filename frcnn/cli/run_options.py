@@ -6,19 +6,22 @@ training.
 """
 
 import argparse
-import json
 import os
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from frcnn.cli.options import ALL
+from frcnn.cli.options import ALL, OFF
 from frcnn.errors import ConfigError
-from frcnn.files import expanded, write_json
+from frcnn.files import expanded, read_json, write_json
+from frcnn.training.interval import Interval
 
 FILE_NAME = "options.json"
 SCHEDULES = ("warmup_cosine", "warmup_step", "constant")
-AUGMENTATIONS = ("flip", "microscopy", "none")
+AUGMENTATIONS = ("flip", "flips", "microscopy", "none")
+# The words of the command line for None.
+NONE = {"val_images": ALL, "evaluate_every": OFF, "patience": OFF, "keep": ALL,
+        "save_every": OFF}
 
 
 @dataclass(frozen=True)
@@ -30,8 +33,11 @@ class RunOptions:
         skip_bad: whether unusable images and boxes are left out.
         schedule: one of SCHEDULES.
         augmentation: one of AUGMENTATIONS.
-        val_images: how many of the first images of "val" the final evaluation takes; None: all.
+        val_images: how many of the first images of "val" an evaluation takes; None: all.
+        evaluate_every, patience, keep: see `MaskRCNN.train`.
+        save_every: see `MaskRCNN.train`.
         seed: of all random numbers.
+        deterministic: see `frcnn.training.determinism`.
     """
 
     dataset: str | None = None
@@ -39,21 +45,42 @@ class RunOptions:
     schedule: str = "warmup_cosine"
     augmentation: str = "flip"
     val_images: int | None = None
+    evaluate_every: int | None = None
+    patience: int | None = None
+    keep: int | None = None
+    save_every: int | str | None = "10 min"
     seed: int = 0
+    deterministic: bool = False
 
     def __post_init__(self) -> None:
         """Raises ConfigError for a value that the command line would not accept."""
         self._require("dataset", self.dataset is None or isinstance(self.dataset, str), "a path")
-        self._require("skip_bad", isinstance(self.skip_bad, bool), "true or false")
+        for name in ("skip_bad", "deterministic"):
+            self._require(name, isinstance(getattr(self, name), bool), "true or false")
         self._require("schedule", self.schedule in SCHEDULES, ", ".join(SCHEDULES))
         self._require("augmentation", self.augmentation in AUGMENTATIONS, ", ".join(AUGMENTATIONS))
-        self._require("val_images", self.val_images is None or _is_integer(self.val_images, 1),
-                      "null or a whole number of 1 or more")
+        for name in ("val_images", "evaluate_every", "patience", "keep"):
+            value = getattr(self, name)
+            self._require(name, value is None or _is_integer(value, 1),
+                          "null or a whole number of 1 or more")
+        self._require("save_every", _is_interval(self.save_every),
+                      'null, a number of steps, or a time such as "10 min"')
         self._require("seed", _is_integer(self.seed, 0), "a whole number of 0 or more")
+        if self.patience is not None and self.evaluate_every is None:
+            raise ConfigError(f"--patience {self.patience} needs --evaluate-every N, since it "
+                              "counts evaluations; give both, or --patience off.")
 
     def _require(self, name: str, valid: bool, allowed: str) -> None:
         if not valid:
             raise ConfigError(f"{name} is {getattr(self, name)!r}; allowed is {allowed}.")
+
+
+def _is_interval(value: Any) -> bool:
+    try:
+        Interval.parse(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_integer(value: Any, lowest: int) -> bool:
@@ -71,7 +98,7 @@ def choose(options: argparse.Namespace, stored: RunOptions | None) -> RunOptions
     for option in fields(RunOptions):
         value = getattr(options, option.name)
         if value is not None:
-            given[option.name] = None if value == ALL and option.name == "val_images" else value
+            given[option.name] = None if value == NONE.get(option.name) else value
     if "dataset" in given:
         given["dataset"] = os.path.abspath(expanded(given["dataset"]))
     return replace(stored or RunOptions(), **given)
@@ -79,7 +106,7 @@ def choose(options: argparse.Namespace, stored: RunOptions | None) -> RunOptions
 
 def option_changes(before: RunOptions, after: RunOptions) -> dict[str, tuple[Any, Any]]:
     """The options that differ, by name on the command line: `{name: (old value, new value)}`."""
-    missing = {"dataset": "the sample's own", "val_images": ALL}
+    missing = {"dataset": "the sample's own", **NONE}
 
     def shown(name: str, value: Any) -> Any:
         return missing[name] if value is None else value
@@ -103,10 +130,12 @@ def load(folder: str | Path) -> RunOptions | None:
     path = Path(folder) / FILE_NAME
     names = {option.name for option in fields(RunOptions)}
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = read_json(path)
+        if not isinstance(content, dict):
+            raise ConfigError("it does not hold a JSON object of options.")
         return RunOptions(**{name: value for name, value in content.items() if name in names})
     except FileNotFoundError:
         return None
     except (ValueError, AttributeError, TypeError) as error:  # a ConfigError is a ValueError
-        raise ConfigError(f"{path} cannot be used: {error} Remove it to continue the run with the "
-                          "options of the command line.") from error
+        raise ConfigError(f"{path} cannot be used: {str(error).rstrip('.')}. Remove it to continue "
+                          "the run with the options of the command line.") from error

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from frcnn.config import Config
 from frcnn.data.dataset import Dataset
 from frcnn.data.folders import open_folder
+from frcnn.files import expanded
 
 # Share of the epochs that first train only "heads", from pretrained weights or with a new head.
 HEAD_SHARE = 0.2
@@ -41,6 +41,38 @@ class SmallObjectsConfig(Config):
 
 
 @dataclass(frozen=True)
+class Pretraining:
+    """Synthetic data that detectors are trained on once, for `--model synthetic`.
+
+    Attributes:
+        name: of the data, as part of file names.
+        text: what the data are, for messages.
+        config: the Config to train with; those of its settings that describe the network are
+            replaced by the ones of the run that begins with it, see `frcnn.cli.pretraining`.
+        epochs: number of epochs.
+        duration: about how long that takes, for messages.
+        version: function without arguments: text that differs for other images or boxes.
+        folder: function without arguments: the data set's folder; it makes the data if missing.
+        load: as of `Sample`.
+        recipe: name in `frcnn.cli.recipes.RECIPES`; of its settings, too, those that describe the
+            network are replaced.
+        augmentation, schedule: as of `MaskRCNN.train`.
+    """
+
+    name: str
+    text: str
+    config: Config
+    epochs: int
+    duration: str
+    version: Callable[[], str]
+    folder: Callable[[], Any]
+    load: Callable[..., Dataset] = open_folder
+    recipe: str = "default"
+    augmentation: str | None = "flips"
+    schedule: str = "warmup_cosine"
+
+
+@dataclass(frozen=True)
 class Sample:
     """One kind of data, as the training and evaluation programs use it.
 
@@ -55,19 +87,24 @@ class Sample:
             has no such option.
         data_required: whether `--dataset` must be given.
         from_scratch: settings that replace those of `config` when training from random weights.
+        recipe: name in `frcnn.cli.recipes.RECIPES`, for runs without `--recipe`.
         without_data: the Sample to use when `--dataset` is not given; None: this one.
+        pretraining: what `--model synthetic` begins with; None: there is no such choice.
     """
 
     config: Config
     epochs: int
     load: Callable[..., Dataset] = open_folder
-    folder: Callable[[Any], Any] = Path
+    folder: Callable[[Any], Any] = expanded
     description: str | None = None
     epilog: str | None = None
-    data_help: str | None = "data set in COCO's or Pascal VOC's layout"
+    data_help: str | None = ("data set in COCO's or Pascal VOC's layout, or as Roboflow, CVAT, "
+                             "Label Studio and LabelImg write it")
     data_required: bool = False
     from_scratch: dict[str, Any] = field(default_factory=dict)
+    recipe: str = "default"
     without_data: "Sample | None" = None
+    pretraining: Pretraining | None = None
 
     def chosen(self, dataset: str | None) -> "Sample":
         """This sample, or `without_data` where `dataset`, the option's value, is None."""

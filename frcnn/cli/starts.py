@@ -1,6 +1,8 @@
 """What `--model` selects: the initial weights, and the settings and classes that come with them."""
 
+import argparse
 import json
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,16 +11,17 @@ from frcnn import runs
 from frcnn.cli.program import shows_progress
 from frcnn.config import Config
 from frcnn.errors import CheckpointError
-from frcnn.files import expanded
+from frcnn.files import expanded, read_json
+from frcnn.runtime.engines import Engine, is_exported, open_engine
 from frcnn.weights import download
-from frcnn.weights.architecture import count_anchor_ratios, read_architecture
-from frcnn.weights.names import HEAD_OUTPUT_LAYERS
+from frcnn.weights.recipes import class_layers
 
 if TYPE_CHECKING:  # both load Keras or are only needed once it is loaded
     from frcnn.model.mask_rcnn import MaskRCNN
     from frcnn.weights.checkpoint import LoadReport
 
-WORDS = ("last", "imagenet", "coco", "none")
+WORDS = ("last", "best", "imagenet", "coco", "synthetic", "none")
+_NO_FILE = ("imagenet", "coco", "synthetic", "none")  # those that `find` knows no file for
 COCO_CLASSES = 81
 
 # Detection depends on these, a weight file does not contain them, and no default is right for all.
@@ -31,12 +34,15 @@ class Start:
 
     Attributes:
         word: one of WORDS, or "path".
-        path: the weight file; None for "none", and for "imagenet" and "coco" until `fetch`.
-        epoch: the number in the file's name: so many epochs are done. 0 without one.
+        path: the weight file; None for "none", for "imagenet" and "coco" until `fetch`, and for
+            "synthetic" until `frcnn.cli.pretraining.ensure`.
+        epoch: how many epochs are done, by the file's name (of a best checkpoint, by its JSON);
+            0 if unknown.
         architecture: the settings that the weight file determines, see `read_architecture`.
         anchor_ratios: the number of RPN_ANCHOR_RATIOS of the file's RPN; None without an RPN.
         config: the Config of the JSON beside the file; None without one.
         class_names, category_ids: of that JSON, by class id, background first; else empty.
+        engine: of a file that `frcnn export` wrote, with what is above in it; else None.
     """
 
     word: str
@@ -47,6 +53,12 @@ class Start:
     config: Config | None = None
     class_names: list[str] = field(default_factory=list)
     category_ids: list[Any] = field(default_factory=list)
+    engine: Engine | None = None
+
+    @property
+    def is_exported(self) -> bool:
+        """Whether it is a file that `frcnn export` wrote."""
+        return self.engine is not None
 
     @property
     def num_classes(self) -> int | None:
@@ -55,7 +67,10 @@ class Start:
 
     @property
     def pretrained(self) -> bool:
-        """Whether some layers are new and the others were trained on something else."""
+        """Whether some layers are new and the others were trained on something else.
+
+        Not those of "synthetic", see `plan.make`.
+        """
         return self.word in ("imagenet", "coco") or self.backbone_only
 
     @property
@@ -66,43 +81,52 @@ class Start:
     @property
     def run_folder(self) -> Path | None:
         """The folder of the checkpoint that a training continues; None if it starts anew."""
-        return self.path.parent if self.path is not None and self.epoch else None
+        # A run that was interrupted in its first epoch has a checkpoint of epoch 0.
+        continues = self.epoch or self.word == "last"
+        return self.path.parent if self.path is not None and continues else None
 
 
-def find(model: str, logs: str | Path, name: str | None = None) -> Start:
+def find(model: str, logs: str | Path, name: str | None = None,
+         allow_custom: bool | Collection[str] = False) -> Start:
     """The Start that `--model` asks for; no weights are loaded yet.
 
     Args:
         model: the option's value.
         logs: folder of all runs.
-        name: that of the runs among which "last" searches; None is any.
+        name: that of the runs among which "last" and "best" search; None is any.
+        allow_custom: see `Config.from_json`.
 
     Raises:
         CheckpointError, FileNotFoundError: there is no such file, or no run to continue.
     """
-    if model in ("imagenet", "coco", "none"):
+    if model in _NO_FILE:
         return Start(model)
     if model == "last":
-        return _from_file("last", Path(runs.find_last(logs, name)))
+        return _from_file("last", Path(runs.find_last(logs, name)), allow_custom)
+    if model == "best":
+        return _from_file("best", Path(runs.find_best(logs, name)), allow_custom)
     path = expanded(model)
     if path.is_dir():
         raise CheckpointError(f"--model {model} is a folder; name one of the .h5 files in it.")
     if not path.is_file():
         raise CheckpointError(f"--model {model}: there is no such file; give the path of an .h5, "
                               f"or one of {', '.join(WORDS)}.")
-    return _from_file("path", path)
+    return _from_file("path", path, allow_custom)
 
 
-def _from_file(word: str, path: Path) -> Start:
-    start = Start(word, path, runs.epoch_of(path), read_architecture(path),
+def _from_file(word: str, path: Path, allow_custom: bool | Collection[str]) -> Start:
+    # Not at the top: it needs h5py, which exported files do without.
+    from frcnn.weights.architecture import count_anchor_ratios, read_architecture
+
+    start = Start(word, path, runs.epochs_done(path), read_architecture(path),
                   count_anchor_ratios(path))
     beside = runs.metadata_path(path)
     if beside.is_file():
-        _read_config(start, beside)
+        _read_config(start, beside, allow_custom)
     return start
 
 
-def _read_config(start: Start, path: Path) -> None:
+def _read_config(start: Start, path: Path, allow_custom: bool | Collection[str]) -> None:
     """Takes settings and classes from the JSON beside a checkpoint, or from `Config.save`'s.
 
     A file with settings alone may leave out those that the weight file determines.
@@ -110,7 +134,7 @@ def _read_config(start: Start, path: Path) -> None:
     if not path.is_file():
         raise CheckpointError(f"--config {path}: there is no such file.")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except ValueError as error:
         raise CheckpointError(f"{path} is not JSON: {error}.") from error
     if isinstance(content, dict) and "config" not in content:
@@ -118,34 +142,60 @@ def _read_config(start: Start, path: Path) -> None:
         if missing:
             raise CheckpointError(f"{path} lacks {', '.join(missing)}, which cannot be read from "
                                   "the weights and have no default that is right for all.")
-        start.config = Config.from_json(json.dumps({**start.architecture, **content}))
+        start.config = Config.from_json(json.dumps({**start.architecture, **content}),
+                                        allow_custom)
         return
     metadata = runs.load_metadata(path)
-    start.config = metadata.config()
+    start.config = metadata.config(allow_custom=allow_custom)
     start.class_names = list(metadata.class_names)
     start.category_ids = list(metadata.source_class_ids)
 
 
-def find_trained(model: str, logs: str | Path, config_path: str | None = None) -> Start:
+def find_trained(model: str, logs: str | Path, config_path: str | None = None,
+                 allow_custom: bool | Collection[str] = False,
+                 precision: str | None = None) -> Start:
     """The Start of a trained detector, with its `config`, for detection and evaluation.
 
     Args:
-        model: a path, or "last": the newest run of any name.
+        model: a path, or "last" or "best": of the newest run of any name.
         logs: folder of all runs.
         config_path: a JSON file with the configuration; None: the one beside the weights.
+        allow_custom: see `Config.from_json`.
+        precision: that an exported file is opened with; None: float32.
 
     Raises:
         CheckpointError, FileNotFoundError: there is no such file, or no configuration for it.
     """
-    if model in ("imagenet", "coco", "none"):
+    if model in _NO_FILE:
         raise CheckpointError(f"--model {model} is no detector trained on your classes; give the "
-                              "path of an .h5, or last.")
-    start = find(model, logs, name=None)
+                              "path of an .h5, last, or best.")
+    if is_exported(model):
+        return _from_export(expanded(model), precision or "float32")
+    start = find(model, logs, None, allow_custom)
     if config_path is not None:
-        _read_config(start, expanded(config_path))
+        _read_config(start, expanded(config_path), allow_custom)
     if start.config is None:
         raise CheckpointError(_without_config(start))
     return start
+
+
+def trained_of(options: argparse.Namespace, custom_paths: Collection[str] = ()) -> Start:
+    """`find_trained` with a command line's options.
+
+    Args:
+        options: of `options.add_checkpoint_options`.
+        custom_paths: functions of the user's own that may be imported also without `--trust`.
+    """
+    return find_trained(options.model or "last", options.logs, options.config,
+                        options.trust or custom_paths, options.precision)
+
+
+def _from_export(path: Path, precision: str) -> Start:
+    engine = open_engine(path, precision=precision)
+    metadata = engine.metadata
+    config = metadata.config().replaced(PRECISION=precision)  # that of the file is the training's
+    return Start("path", path, config=config, class_names=metadata.class_names,
+                 category_ids=metadata.source_class_ids, engine=engine)
 
 
 def _without_config(start: Start) -> str:
@@ -207,7 +257,7 @@ def load(model: "MaskRCNN", start: Start, new_head: bool = False) -> "LoadReport
 
     Args:
         model: in training mode.
-        start: after `fetch`.
+        start: after `fetch`, or with the path of the pretraining.
         new_head: leave out the layers whose shape depends on the classes, and start a new run.
 
     Returns:
@@ -220,9 +270,11 @@ def load(model: "MaskRCNN", start: Start, new_head: bool = False) -> "LoadReport
         return None
     if start.word == "imagenet" or start.backbone_only:
         return model.load_imagenet_weights(str(start.path))
-    new_head = new_head or (start.word == "coco" and model.config.NUM_CLASSES != COCO_CLASSES)
+    new_head = (new_head or start.word == "synthetic"
+                or (start.word == "coco" and model.config.NUM_CLASSES != COCO_CLASSES))
+    names = [layer.name for layer in model.keras_model.layers]
     report = model.load_weights(str(start.path), by_name=True,
-                                exclude=HEAD_OUTPUT_LAYERS if new_head else None)
+                                exclude=class_layers(names) if new_head else None)
     if new_head:
         model.set_log_dir()
     return report

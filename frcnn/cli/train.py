@@ -4,21 +4,38 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from frcnn import runs
+from frcnn.cli import (
+    devices,
+    interrupted,
+    outputs,
+    plan,
+    pretraining,
+    ranges,
+    recipes,
+    run_options,
+    starts,
+    training_options,
+)
 from frcnn.cli import options as opts
-from frcnn.cli import plan, run_options, starts
-from frcnn.cli.datasets import check_images, check_same_classes, describe
+from frcnn.cli.datasets import adapt, check_images, describe
 from frcnn.cli.program import Parser, program
-from frcnn.cli.run_options import AUGMENTATIONS, SCHEDULES, RunOptions
-from frcnn.cli.sample import ANY_FOLDER, EVALUATION_MIN_CONFIDENCE, HEAD_SHARE, Sample
-from frcnn.cli.settings import check_classes, config_changes, training_config
+from frcnn.cli.run_options import RunOptions
+from frcnn.cli.sample import ANY_FOLDER, EVALUATION_MIN_CONFIDENCE, Sample
+from frcnn.cli.settings import channels_text, check_classes, config_changes, training_config
 from frcnn.cli.starts import Start
 from frcnn.config import Config
+from frcnn.data.agreement import check_same_classes
 from frcnn.data.dataset import Dataset
 from frcnn.errors import ConfigError
+from frcnn.files import expanded
 from frcnn.startup import start_backend
+from frcnn.training import determinism, distributed
+from frcnn.training.state_files import place_of, usable_states
 
 if TYPE_CHECKING:  # loads Keras
     from frcnn.model.mask_rcnn import MaskRCNN
@@ -42,7 +59,9 @@ evaluates it on the subset 'val'.
 {LAYOUTS}
 The classes are those of the annotations. All files of a run are in one folder,
 LOGS/frcnn<date>T<time>: a checkpoint for each epoch, the configuration as JSON, TensorBoard's logs,
-and at the end report.html, metrics.json, losses.png and detections.png.
+and at the end report.html, metrics.json, losses.png and detections.png. These are of the last
+epoch; with --evaluate-every, of the one with the highest AP, whose checkpoint is copied to
+best_mask_rcnn_frcnn.h5.
 
 A run that continues (--model last, or the path of its checkpoint) keeps all its options, unless
 they are given again.
@@ -77,55 +96,39 @@ def build_parser(prog: str = "frcnn train", sample: Sample = ANY_FOLDER) -> Pars
     data.add_argument("--model", default="none", metavar="WEIGHTS",
                       help="selects the initial weights: 'none' (random, the default), 'imagenet' "
                            "(a backbone trained on photographs), 'coco' (a ResNet-101 detector "
-                           "trained on photographs), 'last' (continue the newest run in LOGS), or "
-                           "the path of an .h5 file, whose network is recognised")
+                           f"trained on photographs), {pretraining.help_text(sample)}'last' "
+                           "(continue the newest run in LOGS), 'best' (continue it from its "
+                           "checkpoint with the highest AP; see --evaluate-every), or the path of "
+                           "an .h5 file, whose network is recognised")
+    opts.add_trust(data)
     data.add_argument("--new-head", action="store_true",
                       help="start a new run without the checkpoint's output layers, whose shapes "
                            "depend on its classes; for a checkpoint trained on other classes")
+    opts.add_range(data, "measured where all values fit into 14 bits, and said; else all of 16 "
+                         "bits, or what the files state")
     model = parser.add_argument_group("model")
+    recipes.add_option(model, _recipe_help(sample))
     opts.add_model_options(model)
     model.add_argument("--batch-norm", choices=("train", "freeze"),
                        help="whether BatchNorm uses and updates the statistics of the batches or "
                             "keeps its stored ones (default: train from random weights, freeze "
                             "from pretrained ones)")
-    _add_training_options(parser.add_argument_group("training"), _epochs_help(sample))
+    training_options.add(parser.add_argument_group("training"), _epochs_help(sample))
+    devices.add_options(parser.add_argument_group("several devices"))
+    training_options.add_evaluation(parser.add_argument_group("evaluation and checkpoints"))
     return parser
+
+
+def _recipe_help(sample: Sample) -> str:
+    if sample.without_data in (None, sample) or sample.without_data.recipe == sample.recipe:
+        return sample.recipe
+    return f"{sample.recipe}; {sample.without_data.recipe} without --dataset"
 
 
 def _epochs_help(sample: Sample) -> str:
     if sample.without_data is None:
         return str(sample.epochs)
     return f"{sample.epochs}; {sample.without_data.epochs} without --dataset"
-
-
-def _add_training_options(group: opts.OptionGroup, epochs_help: str) -> None:
-    group.add_argument("--epochs", type=opts.positive_integer, metavar="N",
-                       help="total number of epochs, those before a run continues included "
-                            f"(default: {epochs_help}; for a checkpoint that is not in a run's "
-                            "folder, as many more)")
-    group.add_argument("--layers", metavar="WHICH",
-                       help="layers to train: heads, 5+, 4+, 3+, all, or a regular expression over "
-                            "layer names (default: all; from pretrained weights the new layers, "
-                            f"'heads', for the first {HEAD_SHARE:.0%}% of the epochs, then all)")
-    group.add_argument("--learning-rate", type=opts.positive_number, metavar="RATE",
-                       help="the highest learning rate, between warm-up and decay (default: the "
-                            "configuration's LEARNING_RATE)")
-    group.add_argument("--schedule", choices=SCHEDULES,
-                       help="how the learning rate decays after its warm-up: along a cosine, by a "
-                            "step to a tenth in the last fifth, or not at all and without a "
-                            "warm-up (default: warmup_cosine)")
-    group.add_argument("--augmentation", choices=AUGMENTATIONS,
-                       help="random changes of the training images: 'flip' mirrors them, "
-                            "'microscopy' also rotates, scales and shifts them and changes "
-                            "brightness, color and sharpness (default: flip)")
-    group.add_argument("--steps", type=opts.positive_integer, metavar="N",
-                       help="batches in an epoch (default: every image once)")
-    group.add_argument("--val-images", type=opts.positive_integer_or_all, metavar="N",
-                       help="evaluate on the first N images of val only, or on 'all' (default)")
-    group.add_argument("--seed", type=opts.whole_number, metavar="N",
-                       help="seed of all random numbers (default: 0)")
-    group.add_argument("--logs", default="logs", metavar="LOGS",
-                       help="folder of all runs (default: logs)")
 
 
 @program
@@ -140,10 +143,19 @@ def main(argv: Sequence[str] | None = None, prog: str = "frcnn train",
 
 def run(options: argparse.Namespace, sample: Sample = ANY_FOLDER) -> int:
     """Trains and evaluates according to the options of `build_parser`; returns the exit code."""
-    began = time.monotonic()
     start = _find_start(options, sample)
     stored = run_options.load(start.run_folder) if start.run_folder else None
     choices = run_options.choose(options, stored)
+    if choices.deterministic:
+        determinism.prepare()
+    with devices.job(options) as job:
+        return _run(options, sample, job, start, stored, choices)
+
+
+def _run(options: argparse.Namespace, sample: Sample, job: distributed.Job, start: Start,
+         stored: RunOptions | None, choices: RunOptions) -> int:
+    began = time.monotonic()
+    recipes.check_start(options.recipe, start)
     _require_dataset(choices, stored, start, sample)
     sample = sample.chosen(choices.dataset)
     stored_plan = plan.load(start.run_folder) if start.run_folder else []
@@ -157,27 +169,46 @@ def run(options: argparse.Namespace, sample: Sample = ANY_FOLDER) -> int:
     if not options.new_head:
         check_classes(start, train, "Add --new-head to keep all other layers.")
     config = training_config(start, options, train.num_classes, sample)
+    recipe = recipes.RECIPES[options.recipe or sample.recipe]
+    config, anchors = recipes.fitted(config, recipe, start, options, train)
+    config, intensity = ranges.for_training(config, start, options, train)
     for dataset in (train, val):
-        dataset.image_channels = config.IMAGE_CHANNEL_COUNT
+        adapt(dataset, config)
         check_images(dataset, choices.dataset is not None, choices.skip_bad)
     starts.fetch(start, config)
     _print_changes(start, config, stored, choices, plan.plan_changes(stored_plan, stages))
     _introduce(folder, train, val, config, options.model, start, stages)
+    for name, text in (("anchors", anchors), ("intensity", intensity),
+                       ("channels", channels_text(config, options))):
+        if text:
+            print(f"{name:13} {text}", flush=True)
+    if start.word == pretraining.WORD and sample.pretraining is not None:
+        start.path = pretraining.ensure(sample.pretraining, config,
+                                        partial(_check_layers, stages=stages))
+    job.check_batch(config.IMAGES_PER_GPU, config.GPU_COUNT)
     model = _build(config, start, options, choices, stages)
     try:
-        _train(model, train, val, config, choices, stages)
-        _report(model, folder, train, val, config, choices.val_images, began)
-    except KeyboardInterrupt:
-        _print_stopped(model.last_checkpoint or (start.path if start.epoch else None))
-        return 130
+        _train(model, train, val, config, choices, stages, resume=start.word == "last")
+        if devices.finish(job):
+            _report(model, folder, train, val, config, choices.val_images, began)
+    except KeyboardInterrupt as interruption:
+        return interrupted.stopped(interruption,
+                                   model.last_checkpoint or (start.path if start.epoch else None))
     return 0
 
 
 def _find_start(options: argparse.Namespace, sample: Sample) -> Start:
     name = dict(options.settings).get("NAME", sample.chosen(options.dataset).config.NAME)
-    start = starts.find(options.model, options.logs, name)
+    start = starts.find(options.model, options.logs, name,
+                        options.trust or sample.config.custom_paths())
+    if start.word == pretraining.WORD:
+        pretraining.of_sample(sample, options.dataset)
     if options.new_head:
         start.epoch = 0  # a new run, whatever the file's name says
+    elif start.word == "last" and start.run_folder is not None:
+        states = usable_states(start.run_folder, start.epoch)
+        if states:  # of its last epoch, if it was killed at the end of that
+            start.epoch = min(start.epoch, place_of(states[0])[0])
     return start
 
 
@@ -230,64 +261,78 @@ def _introduce(folder: Any, train: Dataset, val: Dataset, config: Config, model:
 def _build(config: Config, start: Start, options: argparse.Namespace, choices: RunOptions,
            stages: Sequence[plan.Stage]) -> "MaskRCNN":
     """The MaskRCNN to train, with its initial weights and its run folder."""
-    print(f"device        {', '.join(start_backend())}", flush=True)
+    outputs.check_writable_as("--logs", expanded(options.logs), "run")
+    print(f"device        {', '.join(start_backend(program=True))}", flush=True)
+    if choices.deterministic:
+        determinism.enable()
 
     from frcnn.model.mask_rcnn import MaskRCNN
-    from frcnn.training.layer_selection import layer_pattern
 
     model = MaskRCNN(mode="training", config=config, model_dir=options.logs, seed=choices.seed)
-    for stage in stages:  # a mistake in --layers is reported now, not after the stages before it
-        try:
-            model.set_trainable(layer_pattern(stage.layers))
-        except ValueError as error:
-            raise ConfigError(str(error)) from error
+    _check_layers(model, stages)  # now, not after the stages before a wrong one
     loaded = starts.load(model, start, options.new_head)
     if loaded is not None:
         print(f"weights       {loaded}")
     folder = model.make_log_dir()
-    plan.save(stages, folder)
-    run_options.save(choices, folder)
+    if distributed.current().is_main:
+        plan.save(stages, folder)
+        run_options.save(choices, folder)
     print(f"log folder    {model.log_dir}", flush=True)
     return model
 
 
+def _check_layers(model: "MaskRCNN", stages: Sequence[plan.Stage]) -> None:
+    """Raises ConfigError for a mistake in --layers."""
+    from frcnn.training.layer_selection import layer_pattern
+
+    for stage in stages:
+        try:
+            model.set_trainable(layer_pattern(stage.layers))
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
+
+
 def _train(model: "MaskRCNN", train: Dataset, val: Dataset, config: Config, choices: RunOptions,
-           stages: Sequence[plan.Stage]) -> None:
+           stages: Sequence[plan.Stage], resume: bool) -> None:
     augmentation = None if choices.augmentation == "none" else choices.augmentation
+    if resume:
+        interrupted.print_state(model)
     for stage in stages:
         model.train(train, val, learning_rate=config.LEARNING_RATE, epochs=stage.until,
                     layers=stage.layers, augmentation=augmentation, schedule=choices.schedule,
                     schedule_start=stage.since, seed=choices.seed,
+                    evaluate_every=choices.evaluate_every, evaluate_images=choices.val_images,
+                    patience=choices.patience, keep=choices.keep,
+                    save_every=choices.save_every, resume=resume,
                     # A progress bar needs a terminal; a log file gets a line an epoch.
                     verbose=1 if sys.stdout.isatty() else 2)
+        resume = False  # the next stage begins where this one ends
+        if model.has_stopped_early:
+            print(f"stopped       after epoch {model.epoch} of {stages[-1].until}: no better AP in "
+                  f"the last {choices.patience} evaluations", flush=True)
+            break
 
 
 def _report(model: "MaskRCNN", data: Any, train: Dataset, val: Dataset, config: Config,
             limit: int | None, began: float) -> None:
-    """Evaluates the last checkpoint, writes the pictures, and prints where everything is."""
+    """Evaluates the best or the last checkpoint, and writes and prints where everything is."""
     from frcnn import evaluate
     from frcnn.cli import run_report
 
     assert model.last_checkpoint is not None
-    folder, checkpoint = Path(model.log_dir), model.last_checkpoint
-    run_report.draw_losses(model.history, folder / "losses.png")
+    folder, checkpoint = Path(model.log_dir), model.best_checkpoint or model.last_checkpoint
+    epoch = runs.epochs_done(checkpoint)
+    with run_report.or_warning(folder / "losses.png") as path:
+        run_report.draw_losses(model.history, path)
     config = config.replaced(DETECTION_MIN_CONFIDENCE=EVALUATION_MIN_CONFIDENCE)
-    run = run_report.describe_run(checkpoint, config, epoch=model.epoch, history=model.history,
+    run = run_report.describe_run(checkpoint, config, epoch=epoch, history=model.history,
                                   limit=limit, others={"train": train}, data=data)
     metrics = run_report.evaluate_checkpoint(checkpoint, config, val, folder, limit, run)
     print(f"\n{evaluate.format_table(metrics)}\n")
-    print(f"figures       {folder / 'metrics.json'}")
-    print(f"loss curves   {folder / 'losses.png'}")
-    print(f"detections    {folder / 'detections.png'}")
-    print(f"report        {folder / 'report.html'}")
+    print(f"evaluated     epoch {epoch}, "
+          + (f"the best of {model.epoch} by AP on val" if model.best_checkpoint else "the last"))
+    run_report.print_files(folder, {
+        "figures": "metrics.json", "loss curves": "losses.png", "detections": "detections.png",
+        "report": "report.html"})
     print(f"weights       {checkpoint}")
     print(f"{(time.monotonic() - began) / 60:.1f} minutes in total; all files are in {folder}")
-
-
-def _print_stopped(checkpoint: Any) -> None:
-    print()
-    if checkpoint is None:
-        print("Stopped before the end of the first epoch: there is no checkpoint.")
-    else:
-        print(f"Stopped. The last checkpoint is {checkpoint}; continue from it with --model "
-              f"{checkpoint}.")

@@ -2,50 +2,42 @@
 
 import logging
 import warnings
-from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, NoReturn
 
 import keras
-import numpy as np
 
-from frcnn.arrays import (
-    Array,
-    Boxes,
-    ClassIds,
-    DetectionResult,
-    FloatArray,
-    IntArray,
-    NormalizedBoxes,
-    Scores,
-    Shape,
-    Tensor,
-    Window,
-)
+from frcnn.compatibility import LossHistory
 from frcnn.config import Config
 from frcnn.data.dataset import Dataset
-from frcnn.geometry.anchors import normalized_pyramid_anchors, pyramid_anchors
-from frcnn.inference import transform
-from frcnn.inference.compiled import BatchShape, JitCompile
-from frcnn.inference.detect import DetectionRunner
-from frcnn.inference.stream import ImageSource
+from frcnn.errors import ArgumentError, PickleError
+from frcnn.evaluate.coco import Metrics
+from frcnn.inference.compiled import JitCompile
+from frcnn.model.class_names import check_trained_classes, stored_class_names
+from frcnn.model.detection import Detection
+from frcnn.model.exporting import Exporting, Origin
+from frcnn.model.inspection import Mode
+from frcnn.model.reference_methods import ReferenceMethods
 from frcnn.model.run_folder import RunFolder
 from frcnn.network.graph import build_detector
-from frcnn.network.inspection import run_tensors
 from frcnn.startup import collection_paused
 from frcnn.training import layer_selection, trainer
+from frcnn.training.agreement import same_seed
 from frcnn.training.callbacks import History
+from frcnn.training.evaluation import CurrentDetector, Monitoring
+from frcnn.training.fit import FitRun
+from frcnn.training.interval import DEFAULT_SAVE_EVERY, Interval, SaveEvery
 from frcnn.training.schedules import LearningRate, scheduled
+from frcnn.training.state import TrainingState, find_state
 from frcnn.weights import checkpoint as checkpoints
 from frcnn.weights import download
 
 log = logging.getLogger(__name__)
 
-Mode: TypeAlias = Literal["training", "inference"]
 
-
-class MaskRCNN(RunFolder):
+class MaskRCNN(RunFolder, Detection, Exporting, ReferenceMethods):
     """A detector: its Keras model, with methods that load weights, train and detect.
 
     Args:
@@ -61,25 +53,39 @@ class MaskRCNN(RunFolder):
 
     Attributes:
         keras_model: the `keras.Model` (see `frcnn.network.graph`).
-        log_dir, checkpoint_path, epoch, last_checkpoint: see `RunFolder`.
+        log_dir, checkpoint_path, epoch, last_checkpoint, best_checkpoint: see `RunFolder`.
         history: dict of lists: the metrics of each epoch, after training.
-        anchors: those of the last `get_anchors`, in pixels.
+        class_names: of the head, by class id, the background's first; None while they are unknown.
+        has_stopped_early: whether `patience` ended the last training.
+        anchors: those of the last `get_anchors`, or of `config.IMAGE_SHAPE`, in pixels.
     """
 
     def __init__(
         self, mode: Mode, config: Config, model_dir: str | Path, seed: int | None = None,
     ) -> None:
         if mode not in ("training", "inference"):
-            raise ValueError(f'mode is {mode!r}; allowed are "training" and "inference".')
+            raise ArgumentError(f'mode is {mode!r}; allowed are "training" and "inference".')
         if mode == "training":
             trainer.check_allowed()
-        super().__init__(model_dir, config.NAME)
+        RunFolder.__init__(self, model_dir, config.NAME)
+        Detection.__init__(self)
         self.mode, self.config, self.seed = mode, config, seed
+        if mode == "training":
+            self.seed = same_seed(seed, config)
+        self._drawn_seed = self.seed if seed is None else None  # for several processes
         self.history: History = {}
-        self.anchors: Boxes | None = None
-        self._runner: DetectionRunner | None = None
+        self.has_stopped_early = False
+        self._current: CurrentDetector | None = None
         self._weights_are_random = True
+        self.class_names: list[str] | None = None
         self.keras_model = self.build(mode, config)
+
+    def __reduce__(self) -> NoReturn:
+        raise PickleError(
+            "A MaskRCNN cannot be pickled, copied or sent to another process, since its compiled "
+            "functions and threads belong to this one. Send its configuration and a checkpoint's "
+            "path, and call MaskRCNN(mode, config, model_dir) and load_weights(path) there; "
+            "save_weights(path) writes one.")
 
     def build(self, mode: Mode, config: Config) -> keras.Model:
         """Builds the Keras model, with new random weights."""
@@ -87,10 +93,6 @@ class MaskRCNN(RunFolder):
             keras.utils.set_random_seed(self.seed)
         with collection_paused():
             return build_detector(mode, config, self.seed)
-
-    def _check_mode(self, action: str, mode: Mode) -> None:
-        if self.mode != mode:
-            raise ValueError(f'{action} needs a model built with mode="{mode}".')
 
     # --- weights ------------------------------------------------------------------------------
 
@@ -113,6 +115,8 @@ class MaskRCNN(RunFolder):
             report = checkpoints.load_weights(self.keras_model, filepath, by_name, exclude,
                                               allow_missing)
         self._weights_are_random = False
+        self.class_names = stored_class_names(filepath, report)
+        self._origin = Origin.of(filepath, report)
         self.set_log_dir(filepath)
         return report
 
@@ -125,6 +129,7 @@ class MaskRCNN(RunFolder):
         report = checkpoints.load_imagenet_weights(
             self.keras_model, filepath or self.get_imagenet_weights())
         self._weights_are_random = False
+        self._origin = Origin(self._origin.source_class_ids)
         return report
 
     def get_imagenet_weights(self) -> str:
@@ -142,9 +147,13 @@ class MaskRCNN(RunFolder):
                                  jit_compile)
 
     def set_trainable(
-        self, layer_regex: str, keras_model: keras.Model | None = None, verbose: int = 0,
+        self, layer_regex: str, keras_model: keras.Model | None = None, indent: int = 0,
+        verbose: int = 0,
     ) -> list[str]:
-        """Makes only the layers trainable whose full name matches; returns their names."""
+        """Makes only the layers trainable whose full name matches; returns their names.
+
+        `indent` is unused, as of the reference, which prints nested models with it.
+        """
         return layer_selection.set_trainable(keras_model or self.keras_model, layer_regex, verbose)
 
     def train(
@@ -153,8 +162,10 @@ class MaskRCNN(RunFolder):
         custom_callbacks: Iterable[keras.callbacks.Callback] | None = None,
         no_augmentation_sources: Iterable[str] | None = None, *, schedule: str = "constant",
         schedule_start: int | None = None, seed: int | None = None, workers: int = 2,
-        jit_compile: JitCompile = "auto", verbose: int = 1,
-    ) -> None:
+        jit_compile: JitCompile = "auto", verbose: int = 1, evaluate_every: int | None = None,
+        evaluate_images: int | None = None, patience: int | None = None, keep: int | None = None,
+        save_every: SaveEvery = DEFAULT_SAVE_EVERY, resume: bool = False,
+    ) -> keras.callbacks.History:
         """Trains; writes a checkpoint, its JSON, TensorBoard logs and history.json each epoch.
 
         Args:
@@ -174,186 +185,106 @@ class MaskRCNN(RunFolder):
             workers: threads that prepare batches.
             jit_compile: as of `keras.Model.compile`.
             verbose: 0 prints nothing, 1 shows Keras's progress bar, 2 prints one line an epoch.
+            evaluate_every: evaluates on `val_dataset` after every so many epochs, and after the
+                last: the metrics get `val_AP` and `val_AP50`, and `best_checkpoint` is a copy of
+                the checkpoint with the highest AP. None does not evaluate.
+            evaluate_images: only the first so many images of `val_dataset`; None for all.
+            patience: ends the training after so many evaluations in a row without a better AP,
+                those of earlier calls included; None for no such end. It needs `evaluate_every`.
+            save_every: how often the state of the training is saved within an epoch, beside each
+                epoch's end: a number of steps, a time such as "10 min", or None for never.
+                SIGINT and SIGTERM save it, too.
+            resume: continues exactly where the state in the run's folder is, within an epoch too,
+                with the weights of the state; without one, from the loaded weights. Without a seed,
+                the state's is taken. Between two epochs, arguments and data may be others; where
+                that costs the optimizer's momentum, a warning says so.
+            keep: keeps only so many of the newest checkpoints of this run; None keeps all.
+
+        Returns:
+            Keras's record of the epochs of this call; the whole run's is `history`.
 
         Raises:
             ValueError: an argument has a value that is not allowed; the model is unchanged.
-            DatasetError, ImageError: the data cannot be used.
+            DatasetError, ImageError: the data cannot be used; the classes of the two data sets, or
+                of a loaded checkpoint, differ or are numbered otherwise.
             TrainingDivergedError: the loss or a weight became NaN or infinite.
+            TrainingInterrupted: a KeyboardInterrupt, after SIGINT or SIGTERM, once the step under
+                way is finished and the state saved.
+            CheckpointError, ConfigError: with `resume`, the state is damaged, or this call differs
+                from that whose epoch was interrupted.
         """
         self._check_mode("train", "training")
+        state, first_epoch = self._state(resume)
         trainer.check_arguments(
-            self.keras_model, learning_rate=learning_rate, epochs=epochs, first_epoch=self.epoch,
+            self.keras_model, learning_rate=learning_rate, epochs=epochs, first_epoch=first_epoch,
             layers=layers, schedule=schedule, schedule_start=schedule_start)
+        check_trained_classes(self.class_names, train_dataset)
+        monitoring = Monitoring(evaluate_every, evaluate_images, patience, keep)
+        interval = Interval.parse(save_every)
+        evaluate = self._evaluation(val_dataset, monitoring.image_ids(val_dataset))
         if self._weights_are_random and not self.config.TRAIN_BN:
-            warnings.warn(
-                "BatchNorm is frozen (TRAIN_BN=False) over random weights: its stored statistics "
-                "do not fit them, so the network can hardly learn. Load weights first, or set "
-                "TRAIN_BN=True.", stacklevel=2)
+            warnings.warn(trainer.FROZEN_OVER_RANDOM, stacklevel=2)
+        self.epoch = first_epoch
         batches, val_batches = trainer.make_sequences(
             self.config, train_dataset, val_dataset, first_epoch=self.epoch,
-            augmentation=augmentation, no_augmentation_sources=no_augmentation_sources,
-            seed=self.seed if seed is None else seed, workers=workers)
+            first_step=state.step if state else 0, augmentation=augmentation,
+            no_augmentation_sources=no_augmentation_sources,
+            **self._seeds(seed, state), workers=workers)
         start = self.epoch if schedule_start is None else schedule_start
-        rate = scheduled(learning_rate, schedule, len(batches), start=start, epoch=self.epoch,
-                         epochs=epochs)
         chosen = self.set_trainable(layer_selection.layer_pattern(layers))
-        self.compile(rate, jit_compile=jit_compile)
+        about = trainer.describe(self.config, batches, layers, start)
+        goes_on = state is not None and state.optimizer_goes_on(about, self.log_dir)
+        trainer.agree(self.keras_model, batches, val_batches, state, {
+            **about, "epochs": epochs, "learning_rate": learning_rate, "schedule": schedule})
+        self.compile(scheduled(learning_rate, schedule, batches.whole_length, start=start,
+                               epoch=self.epoch, epochs=epochs, counts_on=goes_on),
+                     jit_compile=jit_compile)
+        if state is not None:
+            state.restore(self.keras_model, with_optimizer=goes_on)
         log.info("epochs %d to %d, %d layers, checkpoints in %s", self.epoch + 1, epochs,
                  len(chosen), self.make_log_dir())
-        run = trainer.FitRun(
+        run = FitRun(
             self.keras_model, self.config, self.log_dir, self.run_name, train_dataset,
-            self.epoch, epochs, self.last_checkpoint or self.starting_checkpoint)
+            self.epoch, epochs, self.last_checkpoint or self.starting_checkpoint, monitoring,
+            evaluate, interval, about, state)
         try:
             run.fit(batches, val_batches, custom_callbacks or (), verbose)
         finally:
-            self.history, self.epoch = run.history, run.epoch
-            self.last_checkpoint = run.last_checkpoint or self.last_checkpoint
-        self._weights_are_random = False
+            self._take_results(run)
+        self._weights_are_random, self.class_names = False, list(train_dataset.class_names)
+        return self.keras_model.history
 
-    # --- detection ----------------------------------------------------------------------------
+    def _state(self, resume: bool) -> tuple[TrainingState | None, int]:
+        """The state from which a training continues, if any, and the epochs that are done."""
+        state = find_state(self.log_dir, self.epoch, self.run_name) if resume else None
+        return state, state.epoch if state else self.epoch
 
-    def detect(
-        self, images: Iterable[ImageSource], verbose: int = 0, *, batch_size: int | None = None,
-    ) -> list[DetectionResult]:
-        """Detects and classifies the objects in images.
+    def _seeds(self, seed: int | None, state: TrainingState | None) -> dict[str, int | None]:
+        """The seed, and the one that a run without one has drawn, as `make_sequences` takes them.
 
-        Args:
-            images: list of uint8 arrays `[h, w, C]`, any number of any sizes; paths and functions
-                are also accepted, as in `detect_stream`.
-            verbose: 1 shows a progress bar.
-            batch_size: see `detect_stream`.
-
-        Returns:
-            A list with one dict for each image, in order. Its arrays have one row for each object,
-            by descending score: `boxes` float32 `[N, 4]`, (y1, x1, y2, x2) in pixels of the
-            original image; `rois` int32 `[N, 4]`, the same rounded; `class_ids` int32 `[N]`;
-            `scores` float32 `[N]`.
-
-        Raises:
-            ValueError: the shape of an image does not fit the model.
-            ImageError, FileNotFoundError: a file cannot be read.
+        In a job of several processes, which draws one for all, that is a seed like any other.
         """
-        return self._detection.detect(images, verbose, batch_size)
+        stored = state.about.get("seed") if state else None
+        was_drawn = self._drawn_seed is not None and self.seed == self._drawn_seed
+        if seed is None and was_drawn:
+            seed = stored
+        return {"seed": self.seed if seed is None else seed, "drawn_seed": stored}
 
-    def detect_stream(
-        self, images: Iterable[ImageSource], *, batch_size: int | None = None,
-        workers: int | None = None, return_exceptions: bool = False,
-    ) -> Iterator[DetectionResult | Exception]:
-        """Detects in any number of images, of which only a few are in memory at a time.
+    def _take_results(self, run: FitRun) -> None:
+        """What a training leaves, also one that raised."""
+        self.history, self.epoch = run.history, run.epoch
+        self.last_checkpoint = run.last_checkpoint or self.last_checkpoint
+        self.best_checkpoint = run.best_checkpoint.path if run.best_checkpoint else None
+        self.has_stopped_early = run.has_stopped_early
+        record = getattr(self.keras_model, "history", None)  # Keras's, of this call
+        if isinstance(record, keras.callbacks.History):
+            record.history = LossHistory(record.history)
 
-        Threads read, resize and mold the next images while the network processes the current ones.
-
-        Args:
-            images: iterable, possibly endless, of uint8 arrays `[h, w, C]`, paths of image files,
-                or functions without arguments that return such an array. Worker threads draw
-                from the iterable, one at a time, and call the functions, several at a time.
-            batch_size: images in a batch; None chooses by their molded size and the device.
-            workers: number of threads; None for one per processor core, at most four.
-            return_exceptions: True yields the error of an image that cannot be read or does not
-                fit in place of its result, and continues.
-
-        Yields:
-            The dicts of `detect`, in the order of the images. Uses the weights at the time of the
-            call; do not load others until the iterator is exhausted.
-
-        Raises:
-            ValueError, ImageError, FileNotFoundError: as `detect`.
-        """
-        return self._detection.stream(images, batch_size, workers, return_exceptions)
-
-    def detect_molded(
-        self, molded_images: Sequence[Array] | Array, image_metas: Sequence[Array] | Array,
-        verbose: int = 0,
-    ) -> list[DetectionResult]:
-        """Detects in images that are already molded; boxes are in pixels of the molded image.
-
-        Args:
-            molded_images: float32 `[B, H, W, C]`, or a list of images of one shape.
-            image_metas: `[B, META]`; boxes are clipped to the windows in them, but not mapped back
-                to the original images.
-            verbose: unused, as in the reference.
-
-        Returns:
-            A list of dicts, as from `detect`.
-        """
-        return self._detection.detect_molded(molded_images, image_metas)
-
-    def compile_detection(self, jit_compile: JitCompile = "auto") -> None:
-        """Sets how detection is compiled; without this call it is compiled with "auto".
-
-        Args:
-            jit_compile: True for XLA, which compiles for each molded shape and batch size; False
-                for none. "auto" is XLA where Keras chooses it (on JAX, and on TensorFlow with a
-                GPU), but on TensorFlow only in the resize mode "square".
-        """
-        self._detection.compile(jit_compile)
-
-    @property
-    def detection_shapes(self) -> list[BatchShape]:
-        """(B, H, W) of the molded batches that detection was compiled for; None means any number.
-
-        On TensorFlow without XLA there is one entry. Otherwise there are one or more for each
-        molded size, whose sides are multiples of 64 (in the mode "square" there is one size), and B
-        is a power of two.
-        """
-        return self._runner.shapes if self._runner else []
-
-    @property
-    def _detection(self) -> DetectionRunner:
-        self._check_mode("detection", "inference")
-        if self._runner is None or self._runner.model is not self.keras_model:
-            self._runner = DetectionRunner(self.keras_model, self.config)
-        return self._runner
-
-    def mold_inputs(self, images: Iterable[Array]) -> tuple[FloatArray, FloatArray, IntArray]:
-        """Resizes, pads and molds images that all get the same molded shape.
-
-        Returns:
-            molded images float32 `[B, H, W, C]`, metas float32 `[B, META]`, windows `[B, 4]`
-            (y1, x1, y2, x2) in pixels of the molded images.
-        """
-        molded, metas, windows = transform.mold_inputs(images, self.config)
-        return np.stack(molded), np.stack(metas).astype(np.float32), np.stack(windows)
-
-    def unmold_detections(
-        self, detections: Array, original_image_shape: Shape, image_shape: Shape,
-        window: Window | IntArray,
-    ) -> tuple[Boxes, ClassIds, Scores]:
-        """Converts detections to pixels of the original image; see `transform`."""
-        return transform.unmold_detections(detections, original_image_shape, image_shape, window)
-
-    # --- inspection ---------------------------------------------------------------------------
-
-    def get_anchors(self, image_shape: Shape) -> NormalizedBoxes:
-        """Anchors of a molded image, normalized, float32 `[A, 4]`, read-only.
-
-        `self.anchors` then holds the same in pixels, float64.
-        """
-        self.anchors = pyramid_anchors(self.config, image_shape)
-        return normalized_pyramid_anchors(self.config, image_shape)
-
-    def get_trainable_layers(self) -> list[keras.layers.Layer]:
-        """All layers with weights, those of nested models included."""
-        return layer_selection.layers_with_weights(self.keras_model)
-
-    def run_graph(
-        self, images: Sequence[Array], outputs: Sequence[tuple[str, Tensor]],
-        image_metas: Sequence[Array] | Array | None = None,
-    ) -> OrderedDict[str, Array]:
-        """Evaluates tensors inside the model, for images that have the same molded shape.
-
-        Args:
-            images: list of uint8 `[h, w, C]`; with `image_metas`, molded images instead.
-            outputs: list of (name, tensor), with tensors such as
-                `keras_model.get_layer(layer_name).output`.
-            image_metas: `[B, META]`, of molded images; None molds `images` first.
-
-        Returns:
-            OrderedDict: name → NumPy array.
-        """
-        self._check_mode("run_graph", "inference")
-        if image_metas is None:
-            molded, metas, _ = self.mold_inputs(images)
-        else:
-            molded, metas = np.stack(list(images)), np.stack(list(image_metas)).astype(np.float32)
-        return run_tensors(self.keras_model, [molded, metas], outputs)
+    def _evaluation(self, dataset: Dataset | None,
+                    image_ids: Sequence[int]) -> Callable[[], Metrics] | None:
+        """A function that evaluates the current weights; None without images."""
+        if dataset is None or not image_ids:
+            return None
+        if self._current is None or self._current.trained is not self.keras_model:
+            self._current = CurrentDetector(self.keras_model, self.config)
+        return partial(self._current.evaluate, dataset, image_ids)

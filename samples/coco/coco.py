@@ -47,4 +47,4 @@ class Coco2017Dataset(CocoDataset):
 
 
 SAMPLE = Sample(CocoConfig(), EPOCHS, Coco2017Dataset.from_folder, description=DESCRIPTION,
-                data_help="folder of COCO 2017", data_required=True)
+                data_help="folder of COCO 2017", data_required=True, recipe="reference")

@@ -120,4 +120,4 @@ def _draw_shape(draw: ImageDraw.ImageDraw, name: str, box: list[int],
 
 
 SAMPLE = Sample(ShapesConfig(), EPOCHS, ShapesDataset.from_folder, description=DESCRIPTION,
-                folder=lambda _: "drawn on the fly", data_help=None)
+                folder=lambda _: "drawn on the fly", data_help=None, recipe="reference")

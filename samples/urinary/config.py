@@ -5,6 +5,7 @@ from frcnn.cli.sample import SmallObjectsConfig
 # Training epochs when --epochs is not given.
 EPOCHS = 20
 SYNTHETIC_EPOCHS = 10
+PRETRAINING_EPOCHS = 10  # of --model synthetic
 
 
 class UrinaryConfig(SmallObjectsConfig):

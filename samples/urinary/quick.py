@@ -66,10 +66,10 @@ def _newest(logs: str | Path, class_names: Sequence[str]) -> Path | None:
     folders = [folder for folder in Path(logs).glob("*T*") if folder.is_dir() and any(
         runs.is_run_folder(folder, config.NAME) for config in (UrinaryConfig, QuickConfig))]
     for folder in sorted(folders, key=lambda path: path.name[-len("yyyymmddThhmm"):], reverse=True):
-        paths = checkpoints(folder)
+        path = runs.last_checkpoint(folder)
         try:
-            if paths and runs.load_metadata(paths[-1]).class_names == list(class_names):
-                return paths[-1]
+            if path and runs.load_metadata(path).class_names == list(class_names):
+                return Path(path)
         except (FileNotFoundError, runs.CheckpointError):
             continue  # not one of ours, or incomplete
     return None

@@ -6,11 +6,8 @@ writes FOLDER/annotations/instances_{train,val}.json and the pictures in FOLDER/
 `ensure` keeps one such folder in a cache, so that training works without any data at hand.
 """
 
-import argparse
 import json
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,15 +21,16 @@ ROOT = str(Path(__file__).resolve().parents[2])
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
-from frcnn.errors import DatasetError
-from frcnn.files import cache_folder, expanded
+from frcnn.cli.program import Parser, program
+from frcnn.errors import DatasetError, OutputError
+from frcnn.files import cache_folder, expanded, filling
 from samples.urinary.sediment.scene import CLASS_NAMES, draw_micrograph
 
 VERSION = 2  # one up whenever the same seed would draw other pictures
 MARKER = "synthetic.json"
 SUBSETS = ("train", "val")
 
-__all__ = ["CLASS_NAMES", "draw_micrograph", "ensure", "generate"]
+__all__ = ["CLASS_NAMES", "draw_micrograph", "ensure", "generate", "name_of"]
 
 
 def generate(folder: str | Path, *, train: int = 240, val: int = 60, size: int = 384,
@@ -55,29 +53,20 @@ def generate(folder: str | Path, *, train: int = 240, val: int = 60, size: int =
         DatasetError: the folder is not empty or cannot be written.
     """
     target = expanded(folder)
-    if target.is_file() or (target.is_dir() and any(target.iterdir())):
-        raise DatasetError(f"{target} already exists and is not an empty folder: name another.")
     settings = _settings(train, val, size, seed)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+        with filling(target) as draft:
+            _write(draft, settings, verbose)
+    except OutputError as error:
+        raise DatasetError(f"{target} already exists and is not an empty folder: name "
+                           "another.") from error
     except OSError as error:
-        raise DatasetError(
-            f"Cannot write to {target.parent} ({error.strerror}): name another folder; the default "
-            "one is in the folder that the environment variable FRCNN_CACHE names."
-        ) from error
-    try:
-        _write(draft, settings, verbose)
-        draft.chmod(0o755)  # mkdtemp's folder is for one user alone
-        if target.is_dir():
-            target.rmdir()
-        draft.rename(target)
-    except OSError:
         # Another process may have put the same folder there in the meantime.
         if _read_marker(target) != settings:
-            raise
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+            raise DatasetError(
+                f"Cannot write to {target} ({error.strerror or error}): name another folder; the "
+                "default one is in the folder that the environment variable FRCNN_CACHE "
+                "names.") from error
     return target
 
 
@@ -97,14 +86,18 @@ def ensure(folder: str | Path | None = None, *, train: int = 240, val: int = 60,
     """
     settings = _settings(train, val, size, seed)
     if folder is None:
-        name = f"urinary-synthetic-v{VERSION}-{train}-{val}-{size}px-seed{seed}"
-        folder = cache_folder() / name
+        folder = cache_folder() / name_of(train=train, val=val, size=size, seed=seed)
     target = expanded(folder)
     if _read_marker(target) == settings:
         return target
     if verbose:
         print(f"Drawing {train + val} synthetic micrographs into {target}")
     return generate(target, train=train, val=val, size=size, seed=seed, verbose=verbose)
+
+
+def name_of(*, train: int = 240, val: int = 60, size: int = 384, seed: int = 0) -> str:
+    """The name of a data set's folder in the cache: another one for other pictures."""
+    return f"urinary-synthetic-v{VERSION}-{train}-{val}-{size}px-seed{seed}"
 
 
 def _settings(train: int, val: int, size: int, seed: int) -> dict[str, int]:
@@ -123,7 +116,7 @@ def _settings(train: int, val: int, size: int, seed: int) -> dict[str, int]:
 def _read_marker(folder: Path) -> Any:
     """The settings of a complete data set, or None where there is none."""
     try:
-        return json.loads((folder / MARKER).read_text())
+        return json.loads((folder / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
@@ -150,8 +143,8 @@ def _write(folder: Path, settings: dict[str, int], verbose: int) -> None:
                 _write_image(folder / subset, coco, index + 1, rng, settings["size"])
                 progress.update()
             path = folder / "annotations" / f"instances_{subset}.json"
-            path.write_text(json.dumps(coco))
-    (folder / MARKER).write_text(json.dumps(settings))
+            path.write_text(json.dumps(coco), encoding="utf-8")
+    (folder / MARKER).write_text(json.dumps(settings), encoding="utf-8")
 
 
 def _write_image(folder: Path, coco: dict[str, Any], image_id: int, rng: np.random.Generator,
@@ -172,23 +165,20 @@ def _write_image(folder: Path, coco: dict[str, Any], image_id: int, rng: np.rand
         })
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@program
+def main(arguments: Sequence[str] | None = None, prog: str = "synthetic.py") -> int:
     """Runs the program; returns its exit code."""
-    parser = argparse.ArgumentParser(
-        description="Draw synthetic urine sediment micrographs with COCO annotations."
-    )
+    parser = Parser(prog=prog,
+                    description="Draws synthetic urine sediment micrographs with annotations in "
+                                "COCO's format.")
     parser.add_argument("folder", help="where to write; must not exist or be empty")
     parser.add_argument("--train", type=int, default=240, help="training images (default 240)")
     parser.add_argument("--val", type=int, default=60, help="validation images (default 60)")
     parser.add_argument("--size", type=int, default=384, help="side in pixels (default 384)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same files (default 0)")
     options = parser.parse_args(arguments)
-    try:
-        folder = generate(options.folder, train=options.train, val=options.val,
-                          size=options.size, seed=options.seed)
-    except (OSError, DatasetError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    folder = generate(options.folder, train=options.train, val=options.val, size=options.size,
+                      seed=options.seed)
     print(f"{options.train + options.val} micrographs are in {folder}")
     return 0
 

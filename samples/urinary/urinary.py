@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from frcnn.cli.sample import Sample
+from frcnn.cli.sample import Pretraining, Sample
+from frcnn.files import expanded
 from samples.urinary.config import (
     EPOCHS,
+    PRETRAINING_EPOCHS,
     SLIM_NETWORK,
     SYNTHETIC_EPOCHS,
     SyntheticConfig,
@@ -39,6 +41,7 @@ EPILOG = """\
 examples:
   train.py --dataset ~/sediment --model imagenet --epochs 40
   train.py --model last --epochs 60                          continue the newest run, up to 60
+  train.py --dataset ~/sediment --model synthetic            begin with drawn sediment
   train.py --dataset ~/sediment --model old/mask_rcnn_ury_0050.h5
   train.py --dataset ~/sediment --backbone densenet121 --image-size 768 --batch-size 1
 """
@@ -47,14 +50,24 @@ examples:
 def dataset_folder(folder: str | Path | None = None) -> Path:
     """The folder given, or that of the synthetic micrographs, which are drawn once."""
     if folder is not None:
-        return Path(folder)
+        return expanded(folder)
     from samples.urinary import synthetic
 
     return Path(synthetic.ensure())
 
 
+def data_version() -> str:
+    """A text that differs for other synthetic micrographs."""
+    from samples.urinary import synthetic
+
+    return synthetic.name_of()
+
+
+PRETRAINING = Pretraining(
+    "urinary", "the synthetic micrographs", SyntheticConfig(), PRETRAINING_EPOCHS,
+    duration="half an hour on two processor cores", version=data_version, folder=dataset_folder)
 SYNTHETIC = Sample(SyntheticConfig(), SYNTHETIC_EPOCHS, folder=dataset_folder,
-                   from_scratch=SLIM_NETWORK)
+                   from_scratch=SLIM_NETWORK, recipe="reference")
 SAMPLE = Sample(UrinaryConfig(), EPOCHS, description=DESCRIPTION, epilog=EPILOG,
                 data_help="data set in COCO's or Pascal VOC's layout (default: synthetic "
-                          "micrographs)", without_data=SYNTHETIC)
+                          "micrographs)", without_data=SYNTHETIC, pretraining=PRETRAINING)

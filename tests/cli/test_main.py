@@ -7,6 +7,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from places import PROJECT
@@ -126,6 +127,41 @@ def test_findings_as_json(capsys, coco_folder):
     code, lines, _ = run(capsys, "check", coco_folder, "--json", "--subset", "val")
     content = json.loads("\n".join(lines))
     assert (code, content["exit_code"], content["findings"]) == (0, 0, [])
+
+
+def test_objects_without_anchors_are_a_warning_that_names_the_way_out(capsys, coco_folder):
+    """Thin strips, which no anchor resembles, drawn over an image without objects."""
+    def spoil(content):
+        strips = [{"id": 100 + number, "image_id": 5, "category_id": 2 if number % 4 else 7,
+                   "bbox": [10 + number, 5, 1, 80], "area": 80, "iscrowd": 0}
+                  for number in range(100)]
+        content["annotations"] += strips
+
+    edit(coco_folder, "train", spoil)
+    stripes = np.arange(96 * 128, dtype=np.uint8).reshape(96, 128)  # not all one value
+    Image.fromarray(stripes).save(coco_folder / "train/train_4.png")
+    code, lines, err = run(capsys, "check", coco_folder)
+    assert code == 0 and err.startswith("frcnn: errors: 0, repaired: 0, ")
+    (line,) = lines
+    assert line.startswith("warning: train: ") and line.isprintable()
+    for part in ("% of the objects of the class 'bar'", "'square'", "IoU of 0.5",
+                 f"frcnn anchors {coco_folder} recommends"):
+        assert part in line
+    assert "'slab'" not in line  # it has three objects
+    code, lines, _ = run(capsys, "check", coco_folder, "--json")
+    content = json.loads("\n".join(lines))
+    assert (code, content["findings"]) == (0, [])
+    assert content["warnings"] == [{"subset": "train",
+                                    "message": line.removeprefix("warning: train: ")}]
+
+    # Without "train" the first subset that is checked.
+    (coco_folder / "annotations/instances_train.json").rename(
+        coco_folder / "annotations/instances_odd.json")
+    (coco_folder / "train").rename(coco_folder / "odd")
+    code, lines, _ = run(capsys, "check", coco_folder, "--subset", "odd", "--subset", "val")
+    assert code == 0 and len(lines) == 1
+    assert f"frcnn anchors {coco_folder} --subset odd recommends" in lines[0]
+    assert run(capsys, "check", coco_folder, "--subset", "val")[:2] == (0, [])
 
 
 def test_voc_findings(capsys, tmp_path):

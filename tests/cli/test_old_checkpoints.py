@@ -8,7 +8,7 @@ import sys
 import pytest
 from cli_tools import fails
 from places import PROJECT
-from reference_tools import write_reference_checkpoint
+from reference_tools import reference_layout, write_reference_checkpoint
 
 from frcnn.cli import detect, settings, starts, train
 from frcnn.cli import main as cli
@@ -99,6 +99,40 @@ def test_options_that_contradict_the_file(capsys, coco_folder, old, arguments, e
     assert str(path) in line and expected in line
 
 
+@pytest.fixture(scope="module")
+def cascade(tmp_path_factory, reference_weights):
+    """A checkpoint with the layers of a cascade of three stages."""
+    entries = reference_layout("resnet50")
+    for entry in list(entries):
+        if re.fullmatch("mrcnn_(class|bbox)_(conv|bn|logits|fc).*", entry["layer"]):
+            entries += [{"layer": f"{entry['layer']}_s{stage}", "weights": [
+                [name.replace(entry["layer"], f"{entry['layer']}_s{stage}"), shape]
+                for name, shape in entry["weights"]]} for stage in (2, 3)]
+    path = tmp_path_factory.mktemp("cascade") / "mask_rcnn_ury_0050.h5"
+    reference_weights.write_checkpoint(path, entries)
+    return path
+
+
+def test_a_cascade_needs_no_option(introduced, capsys, coco_folder, cascade):
+    arguments = ["--dataset", coco_folder, "--model", cascade]
+    printed, config = introduced(*arguments)
+    assert "CASCADE_IOUS (0.5, 0.6, 0.7)" in printed
+    assert config.CASCADE_IOUS == (0.5, 0.6, 0.7) and config.PYRAMID_ATTENTION is False
+    for text in ("0.5,0.55,0.6", "0.5,0.6,0.7,0.8"):  # of other thresholds, with a stage more
+        _, config = introduced(*arguments, "--set", f"CASCADE_IOUS={text}")
+        assert list(config.CASCADE_IOUS) == [float(iou) for iou in text.split(",")]
+    for text in ("()", "0.5,0.6"):
+        line = fails(capsys, train_main, *arguments, "--set", f"CASCADE_IOUS={text}")
+        assert str(cascade) in line and "has CASCADE_IOUS (0.5, 0.6, 0.7), not" in line
+
+
+def test_a_plain_checkpoint_may_begin_a_cascade_or_attention(introduced, coco_folder, old):
+    _, config = introduced(
+        "--dataset", coco_folder, "--model", old("resnet50"), "--set", "CASCADE_IOUS=0.5,0.6,0.7",
+        "--set", "PYRAMID_ATTENTION=True")
+    assert config.CASCADE_IOUS == (0.5, 0.6, 0.7) and config.PYRAMID_ATTENTION is True
+
+
 def test_gray_images_need_their_mean(capsys, introduced, coco_folder, old):
     arguments = ["--dataset", coco_folder, "--model", old("densenet121", channels=1)]
     assert "--set MEAN_PIXEL=" in fails(capsys, train_main, *arguments)
@@ -171,8 +205,6 @@ def test_a_written_configuration_need_not_repeat_the_file(capsys, coco_folder, o
 
 
 def test_a_backbone_is_no_detector(capsys, coco_folder, tmp_path, reference_weights):
-    from reference_tools import reference_layout
-
     path = tmp_path / "densenet.h5"
     reference_weights.write_checkpoint(path, [
         entry for entry in reference_layout("densenet121")
@@ -182,6 +214,21 @@ def test_a_backbone_is_no_detector(capsys, coco_folder, tmp_path, reference_weig
 
 
 # --- with Keras ---------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_other_classes_and_new_parts_together(coco_folder, tmp_path, cascade, capsys):
+    """A new head is new in every stage; the layers of the attention are new altogether."""
+    arguments = [f"--dataset={coco_folder}", f"--model={cascade}", "--epochs", "1", "--steps", "1",
+                 "--precision", "float32", "--new-head", "--set", "PYRAMID_ATTENTION=True", *QUICK]
+    assert cli.main(["train", *arguments, "--logs", str(tmp_path / "logs")]) == 0
+    printed = capsys.readouterr().out
+    assert "missing 8 (fpn_attention_p" in printed  # the others depend on the classes
+    assert "excluded 14 (" in printed  # 2 of each stage, 2 of each level
+    (run,) = (tmp_path / "logs").iterdir()
+    assert cli.main(["detect", str(coco_folder / "val"), "--model",
+                     str(run / "mask_rcnn_frcnn_0001.h5"), "--output", str(tmp_path / "found.json"),
+                     "--min-confidence", "0"]) == 0
 
 
 @pytest.mark.slow
@@ -196,7 +243,7 @@ def test_training_and_detection(coco_folder, tmp_path, old, backbone, sizes, cap
     assert re.search(r"ignored \d+ \(anchors, mrcnn_mask_conv1, ", printed)
     (run,) = logs.iterdir()
     assert (run / "mask_rcnn_frcnn_0051.h5").is_file()
-    written = json.loads((run / "mask_rcnn_frcnn_0051.json").read_text())["config"]
+    written = json.loads((run / "config_mask_rcnn_frcnn_0051.json").read_text())["config"]
     assert written["BACKBONE"] == backbone
     assert written["POOL_SIZE"] == sizes.get("pool", 7)
 

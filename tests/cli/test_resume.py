@@ -1,21 +1,27 @@
 """A run that continues keeps its options; what the command line changes is printed."""
 
 import json
+import os
+import re
 import shutil
+import signal
 import warnings
 
 import pytest
 from cli_tools import NAMES, TINY, checkpoint, fails
 
+from frcnn import runs
 from frcnn.cli import main as cli
 from frcnn.cli import plan, run_options, train
 from frcnn.cli.run_options import RunOptions
 from frcnn.errors import ConfigError
+from frcnn.training.state_writer import WriteState
 from samples.shapes import train as shapes_train
 from samples.urinary.train import main as train_main
 
 OWN = RunOptions(skip_bad=True, schedule="warmup_step", augmentation="microscopy", val_images=2,
                  seed=7)
+WATCHED = {"evaluate_every": 2, "patience": 3, "keep": 4}
 
 
 class Reached(Exception):
@@ -91,6 +97,56 @@ def test_what_the_command_line_changes_is_printed(introduced, logs, coco_folder)
                                  seed=8)
     assert (config.LEARNING_RATE, config.WEIGHT_DECAY) == (0.03, 0.5)
     assert [(stage.layers, stage.since, stage.until) for stage in stages] == [("all", 3, 12)]
+
+
+def test_it_keeps_how_it_is_evaluated(introduced, logs, coco_folder):
+    (folder,) = logs.iterdir()
+    stored = RunOptions(**{**vars(OWN), **WATCHED, "dataset": str(coco_folder)})
+    run_options.save(stored, folder)
+    lines, _, choices, _ = introduced(train_main, "--model", "last", "--logs", logs)
+    assert choices == stored and not [line for line in lines if "(was " in line]
+    lines, _, choices, _ = introduced(train_main, "--model", "last", "--logs", logs, "--patience",
+                                      "off", "--evaluate-every", 1, "--keep", "all")
+    assert (choices.evaluate_every, choices.patience, choices.keep) == (1, None, None)
+    assert lines[:3] == ["evaluate-every  1 (was 2)", "patience      off (was 3)",
+                         "keep          all (was 4)"]
+    _, _, choices, _ = introduced(train_main, "--model", "last", "--logs", logs, "--patience",
+                                  "off", "--evaluate-every", "off")
+    assert choices.evaluate_every is choices.patience is None and choices.val_images == 2
+
+
+def test_patience_needs_evaluations(logs, coco_folder, capsys):
+    line = fails(capsys, train_main, "--dataset", coco_folder, "--patience", 3)
+    assert "--patience 3 needs --evaluate-every" in line
+    (folder,) = logs.iterdir()
+    run_options.save(RunOptions(dataset=str(coco_folder), **WATCHED), folder)
+    line = fails(capsys, train_main, "--model", "last", "--logs", logs, "--evaluate-every", "off")
+    assert "--patience 3 needs --evaluate-every N" in line and "--patience off" in line
+
+
+@pytest.mark.parametrize("option", ["--evaluate-every", "--patience", "--keep"])
+@pytest.mark.parametrize("value", ["0", "none", "1.5", ""])
+def test_numbers_of_epochs_and_evaluations(capsys, option, value):
+    assert option in fails(capsys, train_main, option, value)
+
+
+def test_it_can_continue_from_its_best_checkpoint(introduced, logs, coco_folder):
+    (folder,) = logs.iterdir()
+    path = checkpoint(folder, 4, names=NAMES, epoch=2)
+    runs.save_best(path, runs.best_path(folder, "ury"), 2, {"val_AP": 0.5})
+    lines, _, choices, stages = introduced(train_main, "--model", "best", "--logs", logs)
+    assert choices.augmentation == "microscopy"
+    assert [(stage.layers, stage.until) for stage in stages] == [("heads", 4), ("4+", 10)]
+    assert "epochs        3 to 10 (the checkpoint has had 2)" in lines
+    lines, _, _, _ = introduced(train_main, "--model", runs.best_path(folder, "ury"))
+    assert "epochs        3 to 10 (the checkpoint has had 2)" in lines
+    lines, _, _, _ = introduced(train_main, "--model", "last", "--logs", logs)
+    assert "epochs        4 to 10 (the checkpoint has had 3)" in lines
+
+
+def test_a_run_without_a_best_checkpoint(capsys, logs, coco_folder):
+    line = fails(capsys, train_main, "--model", "best", "--logs", logs)
+    assert "ury20200101T0000" in line and "--evaluate-every" in line
 
 
 def test_options_given_as_they_were_are_no_change(introduced, logs, coco_folder, monkeypatch):
@@ -184,7 +240,8 @@ def test_the_file(tmp_path):
 
 @pytest.mark.parametrize("content", [
     "[", "[]", "3", '{"seed": -1}', '{"seed": true}', '{"augmentation": ["flip"]}',
-    '{"schedule": "cosine"}', '{"dataset": 3}', '{"val_images": 0}', '{"skip_bad": 1}'])
+    '{"schedule": "cosine"}', '{"dataset": 3}', '{"keep": 0}', '{"patience": 1}',
+    '{"evaluate_every": "off"}', '{"val_images": 0}', '{"skip_bad": 1}'])
 def test_a_damaged_file_is_named(tmp_path, content):
     path = tmp_path / run_options.FILE_NAME
     path.write_text(content)
@@ -214,3 +271,65 @@ def test_a_run_writes_and_reads_them(coco_folder, tmp_path, capsys):
     assert run_options.load(folder) == RunOptions(**{**vars(stored), "seed": 3})
     assert (folder / "mask_rcnn_frcnn_0002.h5").is_file()
     assert json.loads((folder / "metrics.json").read_text())["settings"]["images"] == 2
+
+
+@pytest.mark.slow
+def test_a_run_that_is_evaluated(coco_folder, tmp_path, capsys):
+    """It is evaluated in both stages, in a resumed run, and on the best of its checkpoints."""
+    logs = tmp_path / "logs"
+    arguments = ["--logs", str(logs), "--steps", "1"]
+    assert cli.main(["train", "--dataset", str(coco_folder), "--epochs", "2", "--layers", "heads",
+                     "--batch-norm", "train", "--evaluate-every", "1", "--keep", "1",
+                     "--val-images", "2", *arguments, *TINY]) == 0
+    (folder,) = logs.iterdir()
+    assert len(re.findall(r"^epoch \d/2 .*  val_AP \d\.\d{3}  val_AP50 \d\.\d{3}$",
+                          capsys.readouterr().out, re.MULTILINE)) == 2
+    assert cli.main(["train", "--model", "last", "--epochs", "20", "--patience", "1", "--layers",
+                     "all", *arguments]) == 0
+    out = capsys.readouterr().out
+    history = json.loads((folder / "history.json").read_text())
+    best = runs.load_best(runs.best_path(folder, "frcnn"))
+    assert best.ap == max(history["val_AP"]) == history["val_AP"][best.epoch - 1]
+    stop = re.search(r"^stopped       after epoch (\d+) of 20: no better AP", out, re.MULTILINE)
+    assert stop and history["epoch"][-1] == int(stop[1]) < 20
+    assert f"evaluated     epoch {best.epoch}, the best of {stop[1]} by AP on val" in out
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["settings"]["checkpoint"] == best.path
+    assert metrics["AP"] == pytest.approx(best.ap, abs=0.02)
+    assert {path.name for path in folder.glob("*.h5")} == {
+        "best_mask_rcnn_frcnn.h5", f"mask_rcnn_frcnn_{int(stop[1]):04d}.h5"}
+    assert cli.main(["detect", str(coco_folder / "val"), "--logs", str(logs), "--model", "best",
+                     "--output", str(tmp_path / "found.json")]) == 0
+
+
+@pytest.mark.slow
+def test_validation_images_without_objects_are_one_line(coco_folder, tmp_path, capsys):
+    path = coco_folder / "annotations/instances_val.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
+    assert cli.main(["train", "--dataset", str(coco_folder), "--logs", str(tmp_path / "logs"),
+                     "--epochs", "1", "--evaluate-every", "1", *TINY]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert "validation images have no objects" in line and "--evaluate-every" in line
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_stopped_within_its_first_epoch(coco_folder, tmp_path, capsys, monkeypatch,
+                                                      number):
+    logs, begin = tmp_path / "logs", WriteState.on_train_batch_begin
+    monkeypatch.setattr(WriteState, "on_train_batch_begin", lambda self, batch, logs=None: (
+        os.kill(os.getpid(), number) if batch == 1 else None))
+    arguments = ["train", "--dataset", str(coco_folder), "--epochs", "1", "--steps", "4", *TINY]
+    assert cli.main([*arguments, "--logs", str(logs)]) == 128 + number
+    (folder,) = logs.iterdir()
+    (state,) = folder.glob("training_state_*")
+    assert state.name == "training_state_0000_000002.state"
+    assert f"saved in {state}. Continue exactly there with --model last." in capsys.readouterr().out
+    monkeypatch.setattr(WriteState, "on_train_batch_begin", begin)
+    assert cli.main(["train", "--model", "last", "--logs", str(logs)]) == 0
+    assert "continues     in epoch 1, after step 2 of 4" in capsys.readouterr().out
+    assert cli.main([*arguments, "--logs", str(tmp_path / "whole")]) == 0
+    (whole,) = (tmp_path / "whole").iterdir()
+    for name in ("mask_rcnn_frcnn_0001.h5", "history.json"):
+        assert (folder / name).read_bytes() == (whole / name).read_bytes()
+    assert not (folder / "mask_rcnn_frcnn_0000.h5").exists()

@@ -198,10 +198,10 @@ def test_help_tells_of_every_option(capsys):
 
 
 def test_options_become_settings():
-    options = parse("--dataset", "d", "--backbone", "densenet121", "--image-size", 320,
-                    "--batch-size", 3, "--learning-rate", 0.02, "--precision", "auto",
-                    "--steps", 7, "--set", "RPN_ANCHOR_SCALES=8,16,32,64,128",
-                    "--set", "IMAGE_RESIZE_MODE=pad64")
+    options = parse("--dataset", "d", "--recipe", "reference", "--backbone", "densenet121",
+                    "--image-size", 320, "--batch-size", 3, "--learning-rate", 0.02,
+                    "--precision", "auto", "--steps", 7, "--set", "IMAGE_RESIZE_MODE=pad64",
+                    "--set", "RPN_ANCHOR_SCALES=8,16,32,64,128")
     config = settings.training_config(starts.find("none", "logs"), options, 4, SAMPLE)
     assert (config.NAME, config.NUM_CLASSES, config.BACKBONE) == ("ury", 4, "densenet121")
     assert (config.IMAGE_MIN_DIM, config.IMAGE_MAX_DIM, config.BATCH_SIZE) == (320, 320, 3)
@@ -314,7 +314,7 @@ def test_a_grayscale_model_is_evaluated_on_grayscale_images(coco_folder, tmp_pat
 
 @pytest.mark.parametrize("epochs", [0, 2])
 def test_ctrl_c_names_the_last_checkpoint(capsys, monkeypatch, coco_folder, tmp_path, epochs):
-    def interrupted(model, *arguments):
+    def interrupted(model, *arguments, resume):
         for epoch in range(1, epochs + 1):
             model.last_checkpoint = checkpoint(tmp_path, 4, epoch=epoch)
         raise KeyboardInterrupt
@@ -360,7 +360,8 @@ def test_train_evaluate_and_go_on(run, coco_folder, capsys):
     assert list(folder.rglob("events.out.tfevents*"))
     for epoch in (1, 2):
         assert (folder / f"mask_rcnn_ury_{epoch:04d}.h5").is_file()
-    assert json.loads((folder / "mask_rcnn_ury_0002.json").read_text())["class_names"] == NAMES
+    beside = json.loads((folder / "config_mask_rcnn_ury_0002.json").read_text())
+    assert beside["class_names"] == NAMES
     metrics = json.loads((folder / "metrics.json").read_text())
     assert {"AP", "AP50", "AP75", "APs", "APm", "APl", "AR100", "per_class"} <= set(metrics)
     assert set(metrics["per_class"]) == set(NAMES[1:])
@@ -391,7 +392,7 @@ def test_ctrl_c_in_the_middle_of_training(coco_folder, tmp_path):
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         deadline = time.monotonic() + 300
-        while not list(logs.glob("*/mask_rcnn_ury_0002.json")) and process.poll() is None:
+        while not list(logs.glob("*/config_mask_rcnn_ury_0002.json")) and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.2)
         process.send_signal(signal.SIGINT)
@@ -400,14 +401,14 @@ def test_ctrl_c_in_the_middle_of_training(coco_folder, tmp_path):
         process.kill()
     assert process.returncode == 130
     assert "Traceback" not in out + err
-    named = Path(re.search(r"last checkpoint is (\S+\.h5)", out.splitlines()[-1])[1])
-    assert named == max(logs.glob("*/*.h5"))
+    named = Path(re.search(r"the state .* is saved in (\S+\.state)\. ", out.splitlines()[-1])[1])
+    assert named == max(logs.glob("*/*.state"))
 
 
 @pytest.mark.slow
 def test_a_run_that_diverges_ends_with_one_line(coco_folder, tmp_path, capsys):
     assert train_main(["--dataset", str(coco_folder), "--logs", str(tmp_path), "--epochs", "3",
-                       "--learning-rate", "1e30", *TINY]) == 2
+                       "--recipe", "reference", "--learning-rate", "1e30", *TINY]) == 2
     captured = capsys.readouterr()
     last = captured.err.splitlines()[-1]
     assert re.match(r"train.py: error: .* epoch 1.* lower learning rate .*no checkpoint", last)

@@ -60,14 +60,15 @@ def test_a_dataset_of_masks_gives_boxes():
 @pytest.mark.parametrize(("name", "parameters"), {
     "__init__": "self, mode, config, model_dir",
     "build": "self, mode, config", "compile": "self, learning_rate, momentum",
-    "set_trainable": "self, layer_regex, keras_model=None, verbose=0",
+    "set_trainable": "self, layer_regex, keras_model=None, indent=0, verbose=0",
     "train": "self, train_dataset, val_dataset, learning_rate, epochs, layers, augmentation=None, "
              "custom_callbacks=None, no_augmentation_sources=None",
     "detect": "self, images, verbose=0",
     "detect_molded": "self, molded_images, image_metas, verbose=0",
     "mold_inputs": "self, images",
     "unmold_detections": "self, detections, original_image_shape, image_shape, window",
-    "load_weights": "self, filepath, by_name, exclude=None", "get_imagenet_weights": "self",
+    "load_weights": "self, filepath, by_name, exclude=None", "save_weights": "self, filepath",
+    "get_imagenet_weights": "self",
     "find_last": "self", "set_log_dir": "self, model_path=None",
     "get_anchors": "self, image_shape", "get_trainable_layers": "self",
     "run_graph": "self, images, outputs, image_metas=None",

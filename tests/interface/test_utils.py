@@ -127,17 +127,20 @@ test_each_name = TABLE.test()
 
 BESIDE_THEIR_GRAPHS = {"apply_box_deltas", "box_refinement", "box_refinement_graph",
                        "compute_overlaps", "denorm_boxes", "norm_boxes"}  # in test_graphs.py
+IN_SCRIPTS = {"compute_overlaps_masks", "expand_mask", "minimize_mask", "resize", "resize_mask",
+              "unmold_mask"}  # in test_scripts_data.py
 
 
 def test_every_listed_name_has_its_test_and_dir_shows_it():
-    assert set(utils.__all__) == {name for _, name in TABLE.rows} | BESIDE_THEIR_GRAPHS
+    assert set(utils.__all__) == {name for _, name in TABLE.rows} | BESIDE_THEIR_GRAPHS \
+        | IN_SCRIPTS
     assert set(utils.__all__) <= set(dir(utils))
     assert all(callable(getattr(utils, name)) for name in utils.__all__)
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="has no attribute 'resize_mask'"):
-        utils.resize_mask  # noqa: B018
+    with pytest.raises(AttributeError, match="has no attribute 'resize_masks'"):
+        utils.resize_masks  # noqa: B018
 
 
 def test_graph_functions_agree_with_those_of_the_host():

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -250,13 +251,33 @@ def test_jax_gives_the_references_numbers_trains_and_detects(checkpoint, tmp_pat
     assert outcomes(report) == {name: {"passed"} for name in ON_JAX_TOO}
 
 
+def groups(package, size=6):
+    """The files of a package's tests, in tuples of a few."""
+    files = sorted(path.relative_to(PROJECT).as_posix()
+                   for path in (PROJECT / "tests" / package).glob("test_*.py")
+                   if path.name != "test_parity.py")
+    return [tuple(files[first:first + size]) for first in range(0, len(files), size)]
+
+
+@pytest.fixture(scope="module")
+def runs_on_jax(request):
+    """The runs of the files that are asked for, by these, two at a time: JAX compiles on one core.
+    """
+    wanted = [item.callspec.params["files"] for item in request.session.items
+              if getattr(item, "originalname", None) == "test_every_file_of_the_model_on_jax"]
+    pool = ThreadPoolExecutor(2)
+    yield {files: pool.submit(on_jax, *files) for files in wanted}
+    pool.shutdown(cancel_futures=True)
+
+
 @needs_jax
 @pytest.mark.slow
-@pytest.mark.parametrize("file", sorted(
-    path.relative_to(PROJECT).as_posix()
+@pytest.mark.parametrize("files", [
+    pytest.param(files, id=f"{package}-{number}")
     for package in ("network", "training", "inference", "model", "interface")
-    for path in (PROJECT / "tests" / package).glob("test_*.py") if path.name != "test_parity.py"))
-def test_every_file_of_the_model_on_jax(file):
-    """One process a file, since JAX keeps all it has compiled in memory."""
-    done = on_jax(file)
+    for number, files in enumerate(groups(package))])
+def test_every_file_of_the_model_on_jax(files, runs_on_jax):
+    """In several processes, since JAX keeps all it has compiled in memory; in few, since each
+    process has to start and to compile what they share."""
+    done = runs_on_jax[files].result()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

@@ -1,6 +1,8 @@
 """README.md taken apart, and a folder in which its code runs."""
 
 import csv
+import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -22,6 +24,8 @@ SMALLER = {
     "--model imagenet": ["--model", "none", "--epochs", "1", *TINY],
     "--model last": ["--epochs", "2"],
 }
+# Modules that blocks need beyond the requirements, by a mark.
+NEEDS = {"frcnn export": ("onnx", "onnxruntime", "tf2onnx"), "frcnn.runtime": ("onnxruntime",)}
 # Likewise of Python: each number must be in a block, lest the test run something else.
 FEWER = {
     "epochs=40": [("640", "128"), ("epochs=5", "epochs=1"), ("epochs=40", "epochs=2")],
@@ -54,6 +58,12 @@ def commands():
             for line in content.splitlines()]
 
 
+def missing_modules(content):
+    """The modules that a block needs and that are not installed."""
+    return [name for mark, names in NEEDS.items() if mark in content for name in names
+            if importlib.util.find_spec(name) is None]
+
+
 class Workspace:
     """A folder as a reader has it: the clone, and images of their own, a few and small."""
 
@@ -62,7 +72,8 @@ class Workspace:
         self.done, self.failed = 0, None  # blocks that have run, and one that could not
         self.namespaces = {}
         (folder / "samples").symlink_to(PROJECT / "samples", target_is_directory=True)
-        for name, count, ending in (("slides", 2, "png"), ("more", 1, "jpg"), ("smears", 3, "png")):
+        for name, count, ending in (("slides", 2, "png"), ("more", 1, "jpg"), ("smears", 3, "png"),
+                                    ("scans", 1, "png")):
             (folder / name).mkdir()
             for number in range(count):
                 pixels = np.full((90, 120, 3), 170, np.uint8)
@@ -72,7 +83,13 @@ class Workspace:
             csv.writer(file).writerows([
                 ["file", "x1", "y1", "x2", "y2", "label"], ["0.png", 30, 20, 70, 50, "white"],
                 ["0.png", 1.5, 2, 30, 40, "red"], ["2.png", 30, 20, 70, 50, "red"]])
+        region = {"type": "rectanglelabels", "original_width": 120, "original_height": 90,
+                  "value": {"x": 25, "y": 20, "width": 50, "height": 40,
+                            "rectanglelabels": ["red"]}}
+        (folder / "corrected.json").write_text(json.dumps([
+            {"data": {"image": "0.png"}, "annotations": [{"result": [region]}]}]))
         draw_voc(folder / "sediment_voc")
+        (folder / "detect_objects.py").write_text("import mrcnn.model as modellib\n")
         self.programs = self._programs()
 
     def _programs(self):
@@ -91,6 +108,9 @@ class Workspace:
             pytest.skip(f"A block before this one failed: {self.failed}")
         for number in range(self.done, index + 1):
             language, content = runnable()[number]
+            if missing_modules(content):
+                self.done = number + 1
+                continue
             self.failed = content
             if language == "bash":
                 for line in content.splitlines():

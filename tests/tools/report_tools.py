@@ -85,9 +85,11 @@ class Slides(Boxes):
                         path=files[index] if files else f"/slides/slide{index}.png")
 
 
-def write(folder, dataset, found, run=None, **options):
+def write(folder, dataset, found, run=None, counts=None, **options):
     """Evaluates, writes the report, and returns the figures and the Page."""
     metrics = evaluate.evaluate_detections(dataset, found, score_threshold=0.05, nms_threshold=0.3)
+    if counts is not None:
+        metrics["counts"] = counts
     options = {"examples": 1, **options}
     path = report.write_report(folder / "report.html", dataset, found, metrics, run, **options)
     return metrics, Page(path)
