@@ -17,19 +17,21 @@ from pathlib import Path
 
 from benchmarks import machine, report
 
-SUBJECTS = ("table", "stages", "memory", "start", "scaling", "variants", "gpu")
+SUBJECTS = ("table", "stages", "memory", "start", "scaling", "variants", "detect", "gpu",
+            "collectives", "devices", "saving")
+PROGRAMS = ("loader", "accuracy", "export", "counts", "errors")  # with options of their own
 DEFAULT = ("table", "stages")
 
 
 def main(arguments=None):
     """The program; returns 1 if something could not be measured."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    if arguments[:1] == ["loader"]:  # has options of its own
-        return importlib.import_module("benchmarks.loader").main(arguments[1:])
+    if arguments and arguments[0] in PROGRAMS:
+        return importlib.import_module(f"benchmarks.{arguments[0]}").main(arguments[1:])
     named = arguments.pop(0) if arguments and not arguments[0].startswith("-") else None
     if named not in (None, *SUBJECTS):
         make_parser(()).error(f"there is no subject {named!r}; choose one of "
-                              + ", ".join([*SUBJECTS, "loader"]))
+                              + ", ".join([*SUBJECTS, *PROGRAMS]))
     subjects = {name: importlib.import_module(f"benchmarks.{name}")
                 for name in ([named] if named else DEFAULT)}
     options = make_parser(subjects.values(), named).parse_args(arguments)
@@ -58,7 +60,7 @@ def make_parser(subjects, named=None):
     """The parser of the options that all subjects share, and of the given subjects' own."""
     program = "python -m benchmarks" + (f" {named}" if named else "")
     parser = argparse.ArgumentParser(prog=program, description=__doc__.split("\n", 1)[0],
-                                     epilog="Subjects: " + ", ".join([*SUBJECTS, "loader"]) + ".")
+                                     epilog="Subjects: " + ", ".join([*SUBJECTS, *PROGRAMS]) + ".")
     parser.add_argument("--runs", type=_at_least_one, default=5,
                         help="runs of each row after the warm-up (%(default)s)")
     parser.add_argument("--warmup", type=_at_least_one, default=2,

@@ -43,7 +43,7 @@ def run(work, **arguments):
     for line in reversed(finished.stdout.splitlines()):
         if line.startswith(MARK) and finished.returncode == 0:
             return json.loads(line.removeprefix(MARK))
-    raise ChildError(_reason(finished.returncode, finished.stderr))
+    raise ChildError(reason(finished.returncode, finished.stderr))
 
 
 def environment():
@@ -61,7 +61,8 @@ def progress(text):
     print(text, file=sys.stderr, flush=True)
 
 
-def _reason(code, errors):
+def reason(code, errors):
+    """Why a measuring process with this exit code ended without a result, as text."""
     if code == -signal.SIGKILL:
         return ("The measuring process was killed, most likely because no memory was left; measure "
                 "a smaller image or batch.")

@@ -116,7 +116,7 @@ def test_a_process_that_is_killed_for_its_memory(monkeypatch):
     monkeypatch.setattr(children, "MARK", "another mark: ")  # so that the result is not recognized
     with pytest.raises(children.ChildError, match="without a result"):
         children.run("machine:cores")
-    assert "no memory was left" in children._reason(-signal.SIGKILL, "")
+    assert "no memory was left" in children.reason(-signal.SIGKILL, "")
 
 
 def test_modules_are_found_from_any_folder(monkeypatch, tmp_path):

@@ -76,7 +76,8 @@ def test_a_whole_row_in_this_process(config, monkeypatch):
     found = network.measure_row("train", 64, 2, runs=2, warmup=1, product=32)
     assert len(found["seconds"]) == 2 and min(found["seconds"]) > 0
     assert found["multiply_adds"] > 0 and found["half_products"] == []
-    assert found["memory_peak"] is None or found["memory_peak"] >= found["memory_built"]
+    # The kernel adds up pages with a delay, in portions of some hundred kilobytes.
+    assert found["memory_peak"] is None or found["memory_peak"] >= found["memory_built"] - 2**20
 
 
 def test_many_images(config, monkeypatch):

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from benchmarks import __main__ as program
-from benchmarks import children, gpu, scaling, stages
+from benchmarks import children, detect, devices, gpu, saving, scaling, stages
 from benchmarks.matrix_product import SIDE
 from benchmarks.rows import Result, Row
 from benchmarks.scaling_plot import draw
@@ -111,6 +111,31 @@ def test_a_point_without_memory_is_drawn(tmp_path):
     assert (tmp_path / "a.png").stat().st_size > 1000
 
 
+# --- detection from files -------------------------------------------------------------------
+
+
+def test_detection_from_files_beside_the_network(monkeypatch, capsys):
+    def child(work, workers=None, **arguments):
+        if work == "detect_rows:prepare":
+            return "{}"
+        if workers == 2:
+            raise children.ChildError("no memory left")
+        if workers:
+            return {"seconds": 2.0, "images": 8, "pixels": 4e6, "start": 20.0}
+        return {"a folder": {"seconds": 4.0, "images": 32, "pixels": 8e6, "network": 3.0}}
+
+    monkeypatch.setattr(children, "run", child)
+    monkeypatch.setattr(detect.importlib.util, "find_spec", lambda name: object())
+    options = SimpleNamespace(detect_side=512, files=32, no_ray=False, shrink=1)
+    (section,), data, errors = detect.run(options)
+    assert section.rows == [["a folder", "32", "8.00", "2.00", "25 %", "–"],
+                            ["a folder, Ray, 1 worker", "8", "4.00", "2.00", "–", "20.0"]]
+    assert errors == ["Failed: Ray with 2 workers. no memory left"] and data["side"] == 512
+    options.no_ray = True
+    (section,), _, errors = detect.run(options)
+    assert len(section.rows) == 1 and not errors
+
+
 # --- GPU --------------------------------------------------------------------------------------
 
 OPTIONS = SimpleNamespace(runs=1, warmup=1, shrink=1, batches=(1, 4), precision=["float32"],
@@ -147,3 +172,40 @@ def test_torchvision_is_left_out_where_it_is_not(monkeypatch):
         "backend": "tensorflow", "gpus": []})
     (section,), _, _ = gpu.run(SimpleNamespace(**{**vars(OPTIONS), "any_device": True}))
     assert section.rows[0][-1] == "–" and "not installed" in section.notes[-1]
+
+
+# --- saving -----------------------------------------------------------------------------------
+
+
+def test_the_cost_of_a_saved_state():
+    found = {"state_seconds": [1.0, 2.0, 3.0], "checkpoint_seconds": [0.5], "step_seconds": [0.5],
+             "state_bytes": 230_000_000, "checkpoint_bytes": 115_000_000}
+    rows = saving.section(found, 320, "adamw").rows
+    # 2 s are four steps of 0.5 s, and a third of a hundredth of 10 minutes
+    assert rows[0] == ["state of the training", "2.00", "230", "4.00", "0.33 %"]
+    assert rows[1][:3] == ["checkpoint", "0.500", "115"]
+
+
+# --- devices ----------------------------------------------------------------------------------
+
+
+def test_rates_of_devices_and_processes(monkeypatch):
+    asked = []
+
+    def run(work, **arguments):
+        asked.append((work, arguments))
+        if arguments["devices"] == 2:
+            raise children.ChildError("no memory")
+        return [2.0 if arguments["job"] else 0.5] * 3
+
+    monkeypatch.setattr(children, "run", lambda work, devices=1, **arguments: run(
+        work, devices=devices, **arguments))
+    (section,), _, errors = devices.run(SimpleNamespace(shrink=1, steps=3))
+    rates = {row[0]: (row[3], row[4]) for row in section.rows}
+    # Two images a step: of half a second, and of two seconds in the job.
+    assert rates["JAX, one device"] == ("4.00", "1.00")
+    assert rates["JAX, two processes"] == ("1.00", "0.25")
+    assert errors == ["Failed: JAX, two devices of one process. no memory"]
+    jobs = [arguments["job"] for _, arguments in asked if arguments["job"]]
+    assert sorted(job["process_id"] for job in jobs) == [0, 1]
+    assert len({job["coordinator"] for job in jobs}) == 1 and jobs[0]["processes"] == 2

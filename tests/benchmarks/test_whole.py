@@ -5,6 +5,7 @@ import json
 import pytest
 
 from benchmarks import __main__ as program
+from benchmarks import devices
 
 pytestmark = pytest.mark.slow
 
@@ -33,3 +34,16 @@ def test_stages_in_a_process(tmp_path):
     for split in found.values():
         assert set(split["multiply_adds"]) == {"backbone", "FPN", "RPN", "head"}
         assert min(times[0] for times in split["parts"].values()) > 0
+
+
+def test_a_state_and_a_checkpoint_are_saved(capsys):
+    assert program.main(["saving", "--shrink", "5", "--runs", "1"]) == 0
+    text = capsys.readouterr().out
+    assert "A step of 2 images of 64²" in text and "state of the training" in text
+
+
+def test_steps_on_one_device_and_in_one_order(monkeypatch, capsys):
+    monkeypatch.setattr(devices, "ROWS", devices.ROWS[:2])
+    assert program.main(["devices", "--shrink", "4", "--steps", "2"]) == 0
+    text = capsys.readouterr().out
+    assert "2 images of 64² a step" in text and "TensorFlow, --deterministic" in text
