@@ -260,14 +260,22 @@ def groups(package, size=6):
 
 
 @pytest.fixture(scope="module")
-def runs_on_jax(request):
+def runs_on_jax(request, tmp_path_factory):
     """The runs of the files that are asked for, by these, two at a time: JAX compiles on one core.
+
+    What one has compiled, the next ones load; what runs once or twice is not worth optimizing.
     """
     wanted = [item.callspec.params["files"] for item in request.session.items
               if getattr(item, "originalname", None) == "test_every_file_of_the_model_on_jax"]
+    settings = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+                "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+                "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
+    # An entry that the other one is just writing is compiled anew.
+    unharmed = [f"-Wdefault:Error {doing} persistent compilation cache" for doing in
+                ("reading", "writing")]
     pool = ThreadPoolExecutor(2)
-    yield {files: pool.submit(on_jax, *files, JAX_DISABLE_MOST_OPTIMIZATIONS="1")
-           for files in wanted}
+    yield {files: pool.submit(on_jax, *files, *unharmed, **settings) for files in wanted}
     pool.shutdown(cancel_futures=True)
 
 
@@ -279,7 +287,6 @@ def runs_on_jax(request):
     for number, files in enumerate(groups(package))])
 def test_every_file_of_the_model_on_jax(files, runs_on_jax):
     """In several processes, since JAX keeps all it has compiled in memory; in few, since each
-    process has to start and to compile what they share. What is compiled runs once or twice, so
-    that optimizing it takes longer than it saves."""
+    process has to start."""
     done = runs_on_jax[files].result()
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
