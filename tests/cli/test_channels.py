@@ -6,7 +6,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from cli_tools import TINY, fails
+from cli_tools import TINY, Reached, fails
 from PIL import Image
 
 from frcnn import runs
@@ -14,10 +14,6 @@ from frcnn.cli import detect, train
 from frcnn.cli import main as cli
 from frcnn.network.resnet import resnet_graph
 from frcnn.weights.checkpoint import save_weights
-
-
-class Reached(Exception):
-    """The program would now load Keras."""
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from cli_tools import fails
+from cli_tools import Reached, fails
 from places import PROJECT
 from reference_tools import reference_layout, write_reference_checkpoint
 
@@ -20,10 +20,6 @@ from samples.urinary.urinary import SAMPLE
 QUICK = ["--image-size", "128", "--batch-size", "2", "--set", "POST_NMS_ROIS_TRAINING=50",
          "--set", "POST_NMS_ROIS_INFERENCE=50", "--set", "TRAIN_ROIS_PER_IMAGE=20",
          "--set", "RPN_ANCHOR_SCALES=16,32,64,128,256"]
-
-
-class Reached(Exception):
-    """The program would now load Keras."""
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from argparse import Namespace
 
 import numpy as np
 import pytest
-from cli_tools import CATEGORY_IDS, NAMES, TINY, Stub, checkpoint, fails
+from cli_tools import CATEGORY_IDS, NAMES, TINY, Reached, Stub, checkpoint, fails
 from deep_tools import rgb_png
 from model_tools import small_config
 from PIL import Image
@@ -21,10 +21,6 @@ from frcnn.cli.run_options import RunOptions
 from frcnn.data.coco import CocoDataset
 from frcnn.data.loader import DetectionSequence
 from frcnn.errors import ArgumentError
-
-
-class Reached(Exception):
-    """The program would now load Keras."""
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import signal
 import warnings
 
 import pytest
-from cli_tools import NAMES, TINY, checkpoint, fails
+from cli_tools import NAMES, TINY, Reached, checkpoint, fails
 
 from frcnn import runs
 from frcnn.cli import main as cli
@@ -22,10 +22,6 @@ from samples.urinary.train import main as train_main
 OWN = RunOptions(skip_bad=True, schedule="warmup_step", augmentation="microscopy", val_images=2,
                  seed=7)
 WATCHED = {"evaluate_every": 2, "patience": 3, "keep": 4}
-
-
-class Reached(Exception):
-    """The program would now load Keras."""
 
 
 @pytest.fixture

@@ -18,6 +18,10 @@ TINY = ["--image-size", "128", "--batch-size", "2", "--set", "POST_NMS_ROIS_TRAI
         "--set", "RPN_ANCHOR_SCALES=16,32,64,128,256"]
 
 
+class Reached(Exception):
+    """What a test raises in a program where it would load Keras."""
+
+
 def fails(capsys, main, *arguments):
     """The one line on stderr with which a program refuses its input."""
     code = main(list(map(str, arguments)))
