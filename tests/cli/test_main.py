@@ -191,7 +191,7 @@ def test_voc_findings(capsys, tmp_path):
     (("train", "{}"), "train"),
     (("convert", "{}"), "COCO_DIR"),
     (("convert", "{}/empty", "{}/new"), "not in Pascal VOC's layout"),
-    (("convert", "{}/nowhere", "{}/new", "--subset", "train"), "There is no data set folder"),
+    (("convert", "{}/nowhere", "{}/new", "--subset", "train"), "There is no file or folder"),
 ])
 def test_wrong_commands_are_one_line(capsys, tmp_path, arguments, told):
     (tmp_path / "empty").mkdir()

@@ -412,7 +412,7 @@ CASES = [
          "ImageSets/Main/<subset>.txt."),
     case("a conversion of nothing", runs(convert, "gone", "e"),
          "exit 2",
-         "frcnn convert: error: There is no data set folder gone."),
+         "frcnn convert: error: There is no file or folder gone."),
     case("a first pixel of 2", runs(convert, "d", "e", "--first-pixel", "2"),
          "exit 2",
          "frcnn convert: error: argument --first-pixel: invalid choice: (…) (frcnn convert "
