@@ -198,16 +198,17 @@ def _check_backend(root: Any, path: Path) -> None:
 
 
 def _list_keras2(root: Any) -> list[FileWeight]:
-    weights: list[FileWeight] = []
+    listed: list[tuple[str, Any, list[str]]] = []
+    count = 0
     for group_name in _texts(root, "layer_names"):
         group = member(root, group_name)
         if "weight_names" not in _attribute_names(group):
             raise KeyError(f"the layer {group_name} does not list its weights")
-        names = _texts(group, "weight_names")
-        _check_count(len(weights) + len(names), root)
-        for name in names:
-            weights.append(_file_weight(group_name, name, parse_weight_name(name), group))
-    return weights
+        listed.append((group_name, group, _texts(group, "weight_names")))
+        count += len(listed[-1][2])
+        _check_count(count, root)
+    return [_file_weight(group_name, name, parse_weight_name(name), group)
+            for group_name, group, names in listed for name in names]
 
 
 def _check_count(count: int, root: Any) -> None:
