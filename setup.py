@@ -25,8 +25,8 @@ SERVE = ["fastapi>=0.115", "starlette>=0.40", "pydantic>=2.9", "uvicorn>=0.30",
          "python-multipart>=0.0.18", "prometheus-client>=0.21", *SHARDS, *FORMATS]
 RAY = ["ray[data]>=2.50", *SHARDS]
 # What the tests import or, as build and import-linter, run.
-TEST = ["pytest>=8.0", "hypothesis>=6.100", "jax>=0.4.34", "import-linter>=2.3", "build>=1.2",
-        "playwright>=1.50", "httpx>=0.27", "jsonschema>=4.20",
+TEST = ["pytest>=8.0", "pytest-xdist>=3.6", "hypothesis>=6.100", "jax>=0.4.34",
+        "import-linter>=2.3", "build>=1.2", "playwright>=1.50", "httpx>=0.27", "jsonschema>=4.20",
         *NOTEBOOKS, *SLIDES, *RAY, *FORMATS, *SERVE]
 DOCS = ["pdoc>=15.0"]
 # The engines that frcnn.runtime runs exported files in; each is needed for its own files only.

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -19,6 +20,12 @@ def pytest_ignore_collect(collection_path, config):
     if config.option.markexpr == "smoke" and collection_path.match("test_*.py"):
         return "mark.smoke" not in collection_path.read_text(encoding="utf-8") or None
     return None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers():
+    """Processes of `-n auto`: one takes up to 4 GB."""
+    return min(len(os.sched_getaffinity(0)), 4)
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ PARSERS = {"train.py": train.build_parser(sample=SAMPLE), "detect.py": detect.bu
            "frcnn train": train.build_parser(), "frcnn detect": detect.build_parser(),
            "frcnn evaluate": evaluate.build_parser(), "frcnn export": export.build_parser()}
 INSTALLATION = ['pip install -e . && python samples/urinary/train.py\n',
-                'pip install -e ".[test]" && python -m pytest\n']
+                'pip install -e ".[test]" && python -m pytest -n auto --dist loadfile\n']
 INLINE = re.findall(r"`([^`\n]+(?:\n[^`\n]+)?)`", re.sub(r"```.*?```", "", TEXT, flags=re.DOTALL))
 
 

@@ -79,6 +79,7 @@ def loaded(weights, folder):
     return model
 
 
+@pytest.mark.slow
 def test_a_model_exports_what_the_program_exports(weights, tmp_path, coco_folder, format="onnx"):
     """Its file says all that the program's says, so that results have the data's category ids."""
     model = loaded(weights, tmp_path / "logs")

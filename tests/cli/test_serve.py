@@ -255,7 +255,7 @@ def pictures(count):
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_under_load_every_answer_is_right_memory_is_flat_and_sigterm_loses_none(small):
     with Process("--model", small, "--rate", 1_000_000, "--min-confidence", 0.01) as served:
         load = Load(served.address, pictures(12))

@@ -95,6 +95,7 @@ def server(exports):
     server.server_close()
 
 
+@pytest.mark.slow
 def test_the_request_to_serving(exports, server, picture):
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")

@@ -77,6 +77,7 @@ def test_any_batch_and_any_multiples_of_64(exports):
         assert_same(detector.detect(images, batch_size=3), exports.model.detect(images))
 
 
+@pytest.mark.slow
 def test_every_other_option_of_the_graph_in_the_mode_square(tmp_path):
     pytest.importorskip("openvino")
     model = small_detector(tmp_path / "logs", **OPTIONS, IMAGE_RESIZE_MODE="square",
@@ -224,6 +225,7 @@ def test_encoded_files_become_8_bits_as_read_image_makes_them(tmp_path, limits, 
         np.testing.assert_array_equal(decode(path.read_bytes()).numpy(), expected)
 
 
+@pytest.mark.slow
 def test_encoded_detects_in_12_bits(tmp_path):
     import tensorflow as tf
 

@@ -52,6 +52,7 @@ def written(exports, calibration, converted, tmp_path_factory):
                                       calibration=calibration)
 
 
+@pytest.mark.slow
 def test_loggers_and_handlers_of_the_process_keep_their_levels(written):
     """NNCF's own way to be quiet also silences the handlers that a program has added."""
     from nncf.common.logging.logger import nncf_logger

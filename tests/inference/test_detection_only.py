@@ -35,7 +35,8 @@ def run_child(folder, *words):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="JAX does not need it")
-@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+@pytest.mark.parametrize("precision", [
+    "float32", pytest.param("mixed_bfloat16", marks=pytest.mark.nightly)])
 def test_the_same_is_found_and_training_refused(tmp_path, precision):
     expected, _ = run_child(tmp_path, precision)
     found, printed = run_child(tmp_path, precision, "only")

@@ -58,7 +58,7 @@ def in_use():
     return heap.uordblks + heap.hblkhd
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore:BatchNorm is frozen")
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow's registries")
 @pytest.mark.skipif(in_use() is None, reason="another C library")

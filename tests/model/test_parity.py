@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -211,17 +210,6 @@ def regularization_of(checkpoint):
 # --- JAX ----------------------------------------------------------------------------------------
 
 
-def on_jax(*arguments, **environment):
-    """Runs pytest with the JAX backend in a process of its own."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env={
-        **os.environ, **environment, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"})
-
-
-needs_jax = pytest.mark.skipif(ON_JAX or importlib.util.find_spec("jax") is None,
-                               reason="from TensorFlow, where JAX is installed")
-
-
 # This file's tests, less those of training and of JAX itself, and two of the whole detector.
 ON_JAX_TOO = [
     *(f"tests/model/test_parity.py::{name}" for name, value in list(globals().items())
@@ -243,50 +231,15 @@ def outcomes(report):
     return found
 
 
-@needs_jax
+@pytest.mark.skipif(ON_JAX or importlib.util.find_spec("jax") is None,
+                    reason="from TensorFlow, where JAX is installed")
 def test_jax_gives_the_references_numbers_trains_and_detects(checkpoint, tmp_path):
+    """In another process, which optimizes little, since all it compiles runs once or twice."""
     report = tmp_path / "report.xml"
-    done = on_jax(*ON_JAX_TOO, f"--junitxml={report}", **{WEIGHTS_VARIABLE: str(checkpoint)})
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
+               f"--junitxml={report}", *ON_JAX_TOO]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=PROJECT, env={
+        **os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu",
+        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1", WEIGHTS_VARIABLE: str(checkpoint)})
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert outcomes(report) == {name: {"passed"} for name in ON_JAX_TOO}
-
-
-def groups(package, size=6):
-    """The files of a package's tests, in tuples of a few."""
-    files = sorted(path.relative_to(PROJECT).as_posix()
-                   for path in (PROJECT / "tests" / package).glob("test_*.py")
-                   if path.name != "test_parity.py")
-    return [tuple(files[first:first + size]) for first in range(0, len(files), size)]
-
-
-@pytest.fixture(scope="module")
-def runs_on_jax(request, tmp_path_factory):
-    """The runs of the files that are asked for, by these, two at a time: JAX compiles on one core.
-
-    What one has compiled, the next ones load; what runs once or twice is not worth optimizing.
-    """
-    wanted = [item.callspec.params["files"] for item in request.session.items
-              if getattr(item, "originalname", None) == "test_every_file_of_the_model_on_jax"]
-    settings = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-                "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("compiled")),
-                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-                "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1"}
-    # An entry that the other one is just writing is compiled anew.
-    unharmed = [f"-Wdefault:Error {doing} persistent compilation cache" for doing in
-                ("reading", "writing")]
-    pool = ThreadPoolExecutor(2)
-    yield {files: pool.submit(on_jax, *files, *unharmed, **settings) for files in wanted}
-    pool.shutdown(cancel_futures=True)
-
-
-@needs_jax
-@pytest.mark.slow
-@pytest.mark.parametrize("files", [
-    pytest.param(files, id=f"{package}-{number}")
-    for package in ("network", "training", "inference", "model", "interface")
-    for number, files in enumerate(groups(package))])
-def test_every_file_of_the_model_on_jax(files, runs_on_jax):
-    """In several processes, since JAX keeps all it has compiled in memory; in few, since each
-    process has to start."""
-    done = runs_on_jax[files].result()
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]

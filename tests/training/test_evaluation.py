@@ -392,6 +392,7 @@ def read_history(model):
     return json.loads((Path(model.log_dir) / "history.json").read_text())
 
 
+@pytest.mark.slow
 def test_training_goes_on_as_without_an_evaluation(tmp_path):
     """Its weights are equal, and the AP is that of the checkpoint."""
     train, val = Rectangles([(128, 128)] * 4), Rectangles(SHAPES, empty=(2,))
@@ -430,6 +431,7 @@ def test_half_precision(tmp_path):
     assert 0 <= model.history["val_AP"][0] <= model.history["val_AP50"][0] <= 1
 
 
+@pytest.mark.slow
 def test_stages_and_resumed_runs_go_on_with_their_figures(tmp_path, scripted, capsys):
     calls = scripted(0.25, 0.125, 0.5, 0.375)
     data, val = Rectangles([(128, 128)] * 2), Rectangles(SHAPES)

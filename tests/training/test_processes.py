@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from places import PROJECT
 
-pytestmark = pytest.mark.slow
 CHILD = PROJECT / "tests/tools/distributed_child.py"
 
 
@@ -64,6 +63,7 @@ def assert_close(path, other):
         np.testing.assert_allclose(two[name], value, rtol=1e-3, atol=2e-5, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_numbers_of_any_number_of_devices_and_processes(tmp_path):
     """BatchNorm is trained, gradients are clipped, weights decay, RoIs are sampled."""
     one = Child(start={"devices": 1}, folder=tmp_path / "one", weights=tmp_path / "one.npz")
@@ -84,6 +84,7 @@ def test_the_numbers_of_any_number_of_devices_and_processes(tmp_path):
         "mask_rcnn_several_0001.h5", "mask_rcnn_several_0002.h5"]
 
 
+@pytest.mark.nightly
 def test_a_job_that_lost_a_process_goes_on_with_more(tmp_path):
     options = {"settings": {"IMAGES_PER_GPU": 6}, "images": 18, "validate": False}
     children = together(2, folder=tmp_path / "logs", **options, train={"save_every": 1},
@@ -104,6 +105,7 @@ def test_a_job_that_lost_a_process_goes_on_with_more(tmp_path):
         np.testing.assert_allclose(first["history"][name], values, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_ends_all_after_the_same_step(tmp_path):
     children = together(2, folder=tmp_path, images=12, of_process={
         1: {"end": {"steps": 2, "number": signal.SIGTERM}}})
@@ -113,6 +115,7 @@ def test_a_signal_to_one_process_ends_all_after_the_same_step(tmp_path):
     assert state.name == "training_state_0000_000003.state"
 
 
+@pytest.mark.slow
 def test_processes_with_other_data_or_settings_end_before_the_first_step(tmp_path):
     for other, message in (
             ({"images": 10}, r"the training data is 8 images .* in process 0 and 10 images .* in "
@@ -126,6 +129,7 @@ def test_processes_with_other_data_or_settings_end_before_the_first_step(tmp_pat
     assert not list(tmp_path.glob("*/*.h5"))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("backend", ["tensorflow", "jax"])
 def test_five_kills_at_random_steps_change_no_bit_of_the_weights(tmp_path, backend):
     """In steps of an epoch, at its border, and where it is evaluated on other data."""

@@ -100,8 +100,7 @@ SETTINGS = {"sgd": {}, "adamw": {"OPTIMIZER": "adamw"}, "average": {"EMA_MOMENTU
 
 @pytest.mark.parametrize(("name", "place"), [
     ("sgd", (1, 0)), pytest.param("adamw", (0, 1), marks=pytest.mark.slow),
-    *(pytest.param("average", place, marks=pytest.mark.slow) for place in ((1, 0), (0, 2))),
-    *(pytest.param("sgd", place, marks=pytest.mark.slow) for place in ((0, 1), (1, 2), (2, 1))),
+    pytest.param("sgd", (2, 1), marks=pytest.mark.slow),
 ])  # fmt: skip
 def test_nothing_shows_that_it_was_interrupted(uninterrupted, tmp_path, name, place):
     settings = SETTINGS[name]
@@ -143,7 +142,8 @@ def test_it_can_be_interrupted_again_and_again(uninterrupted, tmp_path):
     assert_equal(weights(taken_up(tmp_path, {})), uninterrupted({})[0])
 
 
-@pytest.mark.parametrize("name", ["sgd", pytest.param("average", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sgd", "average"])
 def test_a_new_stage_begins_with_a_new_optimizer(tmp_path, name):
     settings = SETTINGS[name]
     whole = train(tmp_path / "whole", settings, epochs=1, layers="heads")
@@ -165,6 +165,7 @@ def test_states_are_saved_by_steps(tmp_path, monkeypatch):
     assert saved == [(0, 2), (1, 0), (1, 2), (2, 0)]
 
 
+@pytest.mark.slow
 def test_another_call_does_not_continue_within_an_epoch(tmp_path):
     with pytest.raises(TrainingInterrupted):
         train(tmp_path, {}, interrupt=(1, 0))
@@ -209,6 +210,7 @@ def test_several_differences_are_one_warning(caplog):
     assert "seed 3, now 4; steps 5, now 6" in record.getMessage()
 
 
+@pytest.mark.slow
 def test_without_a_seed_it_goes_on_with_the_one_that_was_drawn(tmp_path, monkeypatch, caplog):
     made, make = [], trainer.make_sequences
 
@@ -281,6 +283,7 @@ def test_a_state_of_another_network_changes_nothing(tmp_path):
     assert_equal(weights(other), before)
 
 
+@pytest.mark.slow
 def test_a_state_of_another_run_is_an_error_and_the_checkpoint_alone_loads(tmp_path):
     one, other = (train(tmp_path / name, {}, epochs=1) for name in ("one", "other"))
     (path,), (foreign,) = state_files(one.log_dir), state_files(other.log_dir)
@@ -289,7 +292,6 @@ def test_a_state_of_another_run_is_an_error_and_the_checkpoint_alone_loads(tmp_p
         taken_up(tmp_path / "one", {}, epochs=2)
     path.unlink()
     assert taken_up(tmp_path / "one", {}, epochs=2).epoch == 2
-    assert taken_up(tmp_path / "other", {}, epochs=2).epoch == 2
 
 
 def test_a_state_that_cannot_be_written_does_not_end_the_training(tmp_path, monkeypatch, caplog):
@@ -308,6 +310,7 @@ def test_intervals_that_are_none(tmp_path, value):
         train(tmp_path, {}, save_every=value)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_killed_between_its_checkpoint_and_its_state_does_the_same_again(
         uninterrupted, tmp_path, monkeypatch):
     class Killed(BaseException):

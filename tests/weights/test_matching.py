@@ -112,7 +112,8 @@ def assert_features_alike(found, expected):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3 * theirs.std())
 
 
-@pytest.mark.parametrize("name", ["resnet50", "densenet121"])
+@pytest.mark.parametrize("name", [
+    "resnet50", pytest.param("densenet121", marks=pytest.mark.nightly)])
 def test_a_network_for_gray_computes_what_that_for_colors_does_of_gray(name, tmp_path):
     theirs, colors, gray = application(name), backbone(name), backbone(name, 1)
     keras_2_file(theirs, tmp_path / "notop.h5", with_slashes)
@@ -126,7 +127,8 @@ def test_a_network_for_gray_computes_what_that_for_colors_does_of_gray(name, tmp
     assert_features_alike(gray(image), colors(np.repeat(image, 3, axis=-1)))
 
 
-@pytest.mark.parametrize("name", ["resnet50", "densenet121"])
+@pytest.mark.parametrize("name", [
+    "resnet50", pytest.param("densenet121", marks=pytest.mark.nightly)])
 def test_kernels_are_repeated_for_more_channels(name, tmp_path):
     """As timm does: channels 0, 1, 2, 0, … of the kernel, scaled by 3/n."""
     theirs, colors = application(name), backbone(name)
