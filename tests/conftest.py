@@ -28,6 +28,16 @@ def pytest_xdist_auto_num_workers():
     return min(len(os.sched_getaffinity(0)), 4)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs():
+    """Has JAX forget after each file what it has compiled, which otherwise adds up to many GB."""
+    yield
+    if os.environ.get("KERAS_BACKEND") == "jax":
+        import jax
+
+        jax.clear_caches()
+
+
 @pytest.fixture(scope="session")
 def golden_dir():
     """The folder of the reference's outputs; its README says what is in it."""

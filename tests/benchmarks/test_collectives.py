@@ -58,7 +58,7 @@ print(json.dumps([weights, collectives(compiled_step(model, one_batch(small_conf
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_step_adds_up_gradients_and_gathers_nothing(tmp_path):
     pytest.importorskip("jax")
     import json

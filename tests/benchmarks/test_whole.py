@@ -7,7 +7,7 @@ import pytest
 from benchmarks import __main__ as program
 from benchmarks import devices
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.nightly
 
 
 def test_a_row_and_the_first_detection(tmp_path, capsys):

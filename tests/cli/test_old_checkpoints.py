@@ -212,7 +212,7 @@ def test_a_backbone_is_no_detector(capsys, coco_folder, tmp_path, reference_weig
 # --- with Keras ---------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_other_classes_and_new_parts_together(coco_folder, tmp_path, cascade, capsys):
     """A new head is new in every stage; the layers of the attention are new altogether."""
     arguments = [f"--dataset={coco_folder}", f"--model={cascade}", "--epochs", "1", "--steps", "1",
@@ -227,9 +227,10 @@ def test_other_classes_and_new_parts_together(coco_folder, tmp_path, cascade, ca
                      "--min-confidence", "0"]) == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("backbone, sizes", [
-    ("resnet50", {}), ("densenet121", {"pyramid": 24, "hidden": 48, "pool": 5})])
+    pytest.param("resnet50", {}, marks=pytest.mark.slow),
+    pytest.param("densenet121", {"pyramid": 24, "hidden": 48, "pool": 5},
+                 marks=pytest.mark.nightly)])
 def test_training_and_detection(coco_folder, tmp_path, old, backbone, sizes, capsys):
     path, logs = old(backbone, **sizes), tmp_path / "logs"
     assert cli.main(["train", f"--dataset={coco_folder}", f"--model={path}", "--epochs", "51",

@@ -357,7 +357,7 @@ def test_what_is_no_range_is_refused(capsys, tmp_path, words):
 # --- in full --------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_train_and_detect_with_12_bits_are_those_with_8(coco_folder, tmp_path, capsys):
     found = {}
     for depth in ("8-bit", "12-bit PNG"):

@@ -269,7 +269,7 @@ def test_a_run_writes_and_reads_them(coco_folder, tmp_path, capsys):
     assert json.loads((folder / "metrics.json").read_text())["settings"]["images"] == 2
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_that_is_evaluated(coco_folder, tmp_path, capsys):
     """It is evaluated in both stages, in a resumed run, and on the best of its checkpoints."""
     logs = tmp_path / "logs"
@@ -308,7 +308,7 @@ def test_validation_images_without_objects_are_one_line(coco_folder, tmp_path, c
     assert "validation images have no objects" in line and "--evaluate-every" in line
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_stopped_within_its_first_epoch(coco_folder, tmp_path, capsys, monkeypatch,
                                                       number):

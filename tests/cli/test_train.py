@@ -417,7 +417,7 @@ def test_a_run_that_diverges_ends_with_one_line(coco_folder, tmp_path, capsys):
     assert not list(folder.glob("*.h5"))
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_new_head_begins_a_run_of_its_own(run, coco_folder, capsys):
     folder, _ = run
     for subset in ("train", "val"):

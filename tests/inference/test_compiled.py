@@ -49,7 +49,7 @@ def assert_equal_results(found, expected, atol=0.01):
         np.testing.assert_allclose(one["scores"], other["scores"], atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(resident() is None or not ON_TENSORFLOW, reason="JAX compiles for each size")
 def test_memory_stays_flat_over_a_thousand_images(tmp_path):
     """Were the images kept, or what they are molded to, it would rise by 800 MB or more."""

@@ -120,7 +120,7 @@ def test_a_killed_driver_goes_on(tmp_path, images):
     assert len(done) <= 20 - len(before)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")  # what Ray says of itself
 def test_a_worker_that_cannot_load_the_checkpoint_is_one_error(tmp_path, images):
     pytest.importorskip("ray")

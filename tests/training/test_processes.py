@@ -63,7 +63,7 @@ def assert_close(path, other):
         np.testing.assert_allclose(two[name], value, rtol=1e-3, atol=2e-5, err_msg=name)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_numbers_of_any_number_of_devices_and_processes(tmp_path):
     """BatchNorm is trained, gradients are clipped, weights decay, RoIs are sampled."""
     one = Child(start={"devices": 1}, folder=tmp_path / "one", weights=tmp_path / "one.npz")

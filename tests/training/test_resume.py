@@ -123,7 +123,8 @@ def test_nothing_shows_that_it_was_interrupted(uninterrupted, tmp_path, name, pl
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["half", "bfloat16"])
+@pytest.mark.parametrize("name", [
+    "half", pytest.param("bfloat16", marks=pytest.mark.nightly)])
 def test_mixed_precision_goes_on_with_its_loss_scale(uninterrupted, tmp_path, name):
     with pytest.raises(TrainingInterrupted):
         train(tmp_path, SETTINGS[name], interrupt=(1, 0))
