@@ -117,7 +117,8 @@ def options_of(parser):
 
 
 def test_options_that_it_names_exist():
-    known = {"--logdir"}.union(*map(options_of, PARSERS.values()))  # TensorBoard's
+    others = {"--logdir", "--dist"}  # TensorBoard's, pytest-xdist's
+    known = others.union(*map(options_of, PARSERS.values()))
     named = {option for text in [*INLINE, *(content for _, content in blocks())]
              for option in re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)}
     assert {"--dataset", "--set", "--skip-bad", "--first-pixel", "--pictures"} <= named

@@ -11,10 +11,10 @@ from places import PROJECT
 # Packages whose module has another name.
 MODULES = {"scikit-image": "skimage", "pillow": "PIL", "import-linter": "importlinter",
            "ai-edge-litert": "ai_edge_litert", "python-multipart": "python_multipart",
-           "prometheus-client": "prometheus_client"}
+           "prometheus-client": "prometheus_client", "pytest-xdist": "xdist"}
 # Named without an import: Keras's callback imports TensorBoard; tests run build and import-linter
-# as programs; notebooks need a kernel, which Jupyter starts.
-NOT_IMPORTED = {"tensorboard", "build", "importlinter", "ipykernel"}
+# as programs; notebooks need a kernel, which Jupyter starts; pytest loads xdist.
+NOT_IMPORTED = {"tensorboard", "build", "importlinter", "ipykernel", "xdist"}
 # Imported only where it is installed.
 OPTIONAL = {"IPython", "albumentations", "torch", "torchvision"}
 ENGINES = {"onnxruntime", "ai_edge_litert"}
