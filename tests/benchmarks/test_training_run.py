@@ -12,7 +12,7 @@ CONFIG = SmallObjectsConfig(
     POST_NMS_ROIS_INFERENCE=50)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("names", [("soft",), tuple(training_run.DETECTIONS)])
 def test_each_way_of_detection_is_that_of_a_detector(names, tmp_path):
     shared = MaskRCNN("inference", CONFIG, str(tmp_path))

@@ -102,11 +102,10 @@ def test_check_reads_the_channels_that_it_is_told(coco_folder, capsys):
     assert cli.main(["check", str(coco_folder), "--channels", "5", "--range", "0", "4095"]) == 0
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(("count", "change", "said"), [
-    pytest.param(1, as_gray, "is summed over red, green and blue for images of one channel",
-                 marks=pytest.mark.nightly),
-    pytest.param(5, as_five_channels, "is repeated for images of 5 channels and scaled by 3/5",
-                 marks=pytest.mark.slow)])
+    (1, as_gray, "is summed over red, green and blue for images of one channel"),
+    (5, as_five_channels, "is repeated for images of 5 channels and scaled by 3/5")])
 def test_a_run_in_full(coco_folder, imagenet, tmp_path, capsys, count, change, said):
     for subset in ("train", "val"):
         for path in sorted((coco_folder / subset).iterdir()):

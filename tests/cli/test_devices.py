@@ -33,7 +33,7 @@ def test_another_backend_that_is_imported(capsys, coco_folder):
     assert "imported already, with tensorflow" in line
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_make_one_run(tmp_path):
     """The network is a function that loads Keras, so that the backend has to be named."""
     with socket.socket() as free:

@@ -51,7 +51,7 @@ def test_downloads(monkeypatch):
         assert str(start.path) == f"resnet50{verbose}"
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_training_detection_and_evaluation(coco_folder, tmp_path):
     lines = logged(tmp_path / "train.log", "-m", "frcnn.cli", "train", "--dataset", coco_folder,
                    "--epochs", EPOCHS, "--steps", 4, *TINY)

@@ -394,7 +394,7 @@ def in_file(path):
     return found
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_run_begins_with_its_weights(main, sample, cache, tmp_path, capsys):
     """The same ones whether they were trained just before or are in the cache."""
     (first, drawn), (second, initial) = main("--model", "synthetic", "--epochs", "1")

@@ -107,7 +107,7 @@ def test_a_checkpoint_loaded_again_detects_the_same(run, tmp_path):
             np.testing.assert_array_equal(value, theirs[name])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_densenet_checkpoint_loaded_again_detects_the_same(tmp_path):
     settings = {"BACKBONE": "densenet121", "COMPUTE_BACKBONE_SHAPE": None}
     model = training_model(tmp_path, **settings)

@@ -402,7 +402,7 @@ def test_every_backend_computes_the_same(backend, inputs, tmp_path):
             np.testing.assert_allclose(file[f"arr_{place}"], wanted, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_cascade_learns_the_drawn_rectangles(tmp_path):
     """It finds the objects of a few images that it has seen often, with boxes that fit."""
     from frcnn.evaluate import matching

@@ -119,7 +119,7 @@ def test_size_aspect_and_colour_do_not_give_the_class_away(micrographs, features
         assert np.mean(guess == truth) < 0.60
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_whole_default_set(tmp_path):
     folder = synthetic.generate(tmp_path / "set", verbose=0)
     sets = []

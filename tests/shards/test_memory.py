@@ -33,7 +33,7 @@ print(count, peaks[5], peaks[-1])
 """
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.skipif(sys.platform == "win32", reason="no resource module")
 def test_a_million_images(tmp_path):
     done = subprocess.run([sys.executable, "-c", MILLION, str(tmp_path / "out")], cwd=PROJECT,

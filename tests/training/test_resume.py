@@ -122,9 +122,8 @@ def test_nothing_shows_that_it_was_interrupted(uninterrupted, tmp_path, name, pl
         np.testing.assert_array_equal(values, history[metric][done:], err_msg=metric)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [
-    "half", pytest.param("bfloat16", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", ["half", "bfloat16"])
 def test_mixed_precision_goes_on_with_its_loss_scale(uninterrupted, tmp_path, name):
     with pytest.raises(TrainingInterrupted):
         train(tmp_path, SETTINGS[name], interrupt=(1, 0))
