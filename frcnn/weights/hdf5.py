@@ -204,9 +204,10 @@ def _list_keras2(root: Any) -> list[FileWeight]:
         group = member(root, group_name)
         if "weight_names" not in _attribute_names(group):
             raise KeyError(f"the layer {group_name} does not list its weights")
-        listed.append((group_name, group, _texts(group, "weight_names")))
-        count += len(listed[-1][2])
+        names = _texts(group, "weight_names")
+        count += len(names)
         _check_count(count, root)
+        listed.append((group_name, group, names))
     return [_file_weight(group_name, name, parse_weight_name(name), group)
             for group_name, group, names in listed for name in names]
 
