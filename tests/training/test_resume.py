@@ -101,6 +101,8 @@ SETTINGS = {"sgd": {}, "adamw": {"OPTIMIZER": "adamw"}, "average": {"EMA_MOMENTU
 @pytest.mark.parametrize(("name", "place"), [
     ("sgd", (1, 0)), pytest.param("adamw", (0, 1), marks=pytest.mark.slow),
     pytest.param("sgd", (2, 1), marks=pytest.mark.slow),
+    *(pytest.param("sgd", place, marks=pytest.mark.nightly) for place in ((0, 1), (1, 2))),
+    *(pytest.param("average", place, marks=pytest.mark.nightly) for place in ((1, 0), (0, 2))),
 ])  # fmt: skip
 def test_nothing_shows_that_it_was_interrupted(uninterrupted, tmp_path, name, place):
     settings = SETTINGS[name]
@@ -292,6 +294,7 @@ def test_a_state_of_another_run_is_an_error_and_the_checkpoint_alone_loads(tmp_p
         taken_up(tmp_path / "one", {}, epochs=2)
     path.unlink()
     assert taken_up(tmp_path / "one", {}, epochs=2).epoch == 2
+    assert taken_up(tmp_path / "other", {}, epochs=2).epoch == 2
 
 
 def test_a_state_that_cannot_be_written_does_not_end_the_training(tmp_path, monkeypatch, caplog):
